@@ -1,0 +1,152 @@
+"""python -m rkd run | data | methods | tune | bench: the same functions from the command line."""
+
+import argparse
+import inspect
+import json
+import math
+import sys
+
+import joblib
+
+from .bench import bench, estimate
+from .catalog import CATALOG, load, statistics
+from .distill import METHODS, settings_of
+from .fetch import DataError
+from .models import BACKBONES
+from .runs import Run, compute
+from .tables import folder
+from .tune import tune
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except (ValueError, DataError, OSError) as error:
+        print(f"rkd: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("rkd: stopped; runs that were complete are kept", file=sys.stderr)
+        return 130
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="python -m rkd", description=sys.modules["rkd"].__doc__)
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name, function, help):
+        sub = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
+        sub.set_defaults(command=function)
+        return sub
+
+    sub = command("run", _run, "train one model, and its teacher if need be, or show the result that is on disk")
+    sub.add_argument("--dataset", required=True, metavar="NAME|PATH")
+    sub.add_argument("--method", default="none", help="teacher, none (the plain student), " + ", ".join(METHODS))
+    sub.add_argument("--backbone", default="mf", help=", ".join(BACKBONES))
+    sub.add_argument("--dim", type=int, help="embedding size (default: teacher 100, students 10)")
+    sub.add_argument("--teacher-dim", type=int, default=100)
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--split", default="unkd", help="unkd or ratio")
+    sub.add_argument("--split-seed", type=int, default=0)
+    sub.add_argument("--lr", type=float)
+    sub.add_argument("--l2", type=float)
+    sub.add_argument("--weight", type=float, help="of the distillation loss")
+    sub.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the method's own")
+    sub.add_argument("--epochs", type=int, default=500, help="at most")
+    sub.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
+    sub.add_argument("--json", action="store_true", help="the last line is one JSON object")
+
+    sub = command("data", _data, "fetch and verify a data set and print its statistics")
+    sub.add_argument("name", metavar="NAME|PATH", help=", ".join([*CATALOG, "synthetic"]) + ", or a file of your own")
+    sub.add_argument("--json", action="store_true")
+
+    command("methods", _methods, "list the methods with their settings and defaults")
+
+    sub = command("tune", _tune, "choose each method's settings on validation data and write them to rkd/tuned.json")
+    sub.add_argument("dataset", metavar="DATASET")
+    sub.add_argument("--methods", default=",".join(["teacher", "none", *METHODS]), help="default: all, %(default)s")
+    sub.add_argument("--backbone", default="mf", help=", ".join(BACKBONES))
+    sub.add_argument("--trials", type=int, default=12, help="for each method (default: %(default)s)")
+    sub.add_argument("--jobs", type=int, help="processes side by side (default: one per core)")
+
+    sub = command("bench", _bench, "time epochs, set-ups and evaluation on this machine")
+    sub.add_argument("dataset", metavar="DATASET")
+    sub.add_argument("--threads", type=int, help="of torch (default: its own choice)")
+    sub.add_argument("--device", default="auto")
+    sub.add_argument("--json", action="store_true", help="the last line is one JSON object")
+    return top
+
+
+def _run(options) -> None:
+    run = Run(options.dataset, options.method, options.seed, options.backbone, options.dim, options.split,
+              options.split_seed, options.lr, options.l2, options.weight,
+              parse_settings(options.method, options.set), options.epochs, options.teacher_dim)
+    (result,) = compute([run], jobs=1, device=options.device)
+    print(f"{'test':>32} {'validation':>12}")
+    for name, value in result.metrics.items():
+        print(f"{name:20} {value:11.4f} {result.valid_metrics[name]:12.4f}")
+    print(f"best epoch {result.best_epoch} of {result.epochs}, {result.seconds_per_epoch:.3f} s each")
+    if options.json:
+        shown = ("metrics", "valid_metrics", "epochs", "best_epoch", "seconds_per_epoch", "seconds", "key", "provenance")
+        _print_json(run.as_dict() | {"max_epochs": run.epochs} | {name: getattr(result, name) for name in shown})
+
+
+def parse_settings(method: str, pairs: list[str]) -> dict:
+    """["k=20", "guide=teacher"] → {"k": 20, "guide": "teacher"}, each of its default's type; ValueError otherwise."""
+    known, parsed = settings_of(method) if method in METHODS else {}, {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise ValueError(f"--set takes NAME=VALUE, not {pair!r}")
+        kind = type(known.get(name, ""))
+        try:
+            parsed[name] = {"true": True, "false": False}[text.lower()] if kind is bool else kind(text)
+        except (ValueError, KeyError):
+            raise ValueError(f"--set {pair}: {name} is a {kind.__name__} such as {known[name]!r}") from None
+    return parsed
+
+
+def _data(options) -> None:
+    facts = statistics(load(options.name))
+    if options.json:
+        _print_json(facts)
+    else:
+        print(f"{options.name}: {facts['users']} users, {facts['items']} items, {facts['interactions']} interactions, "
+              f"{facts['sparsity_percent']} % empty, fingerprint {facts['fingerprint']}")
+
+
+def _methods(options) -> None:
+    print("teacher, none (the plain student), and the distillations:\n")
+    for name, method in METHODS.items():
+        settings = ", ".join(f"{k}={v!r}" for k, v in settings_of(name).items())
+        print(f"{name:8} {sys.modules[method.__module__].__doc__.splitlines()[0]}\n{'':8} {settings}\n")
+        print("\n".join(f"{'':8} {line}" for line in inspect.getdoc(method).splitlines()) + "\n")
+
+
+def _tune(options) -> None:
+    tune(options.dataset, options.methods.split(","), folder("laptop") / "tuning", options.backbone, options.trials,
+         options.jobs)
+
+
+def _bench(options) -> None:
+    seconds = bench(options.dataset, options.threads, options.device)
+    jobs = joblib.cpu_count()
+    print(f"All runs of each scale, MF, would take about (minutes, {jobs} processes): " + ", ".join(
+        f"{scale} {minutes:.1f}" for scale, minutes in estimate(options.dataset, seconds, jobs).items()))
+    if options.json:
+        _print_json(seconds)
+
+
+def _print_json(value: dict) -> None:
+    """One line of strict JSON: a figure that does not exist (a mean over nobody) is null."""
+    def clean(x):
+        if isinstance(x, dict):
+            return {k: clean(v) for k, v in x.items()}
+        return None if isinstance(x, float) and not math.isfinite(x) else x
+
+    print(json.dumps(clean(value)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

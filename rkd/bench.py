@@ -1,0 +1,84 @@
+"""How fast everything is on this machine, and how long each scale would take here."""
+
+import statistics
+import time
+from functools import partial
+from itertools import count
+
+import torch
+
+from .catalog import CATALOG
+from .data import Split
+from .device import resolve_device
+from .distill import METHODS
+from .evaluate import evaluate, factors
+from .models import BACKBONES, MF
+from .runs import split_of
+from .sampling import NegativeSampler
+from .scales import SCALES
+from .train import adam, train_epoch
+
+REPEATS = 5
+TYPICAL_EPOCHS = 250  # until early stopping; between 100 and 500 in practice
+
+
+def bench(dataset: str, threads: int | None = None, device: str = "auto", log=print) -> dict[str, float]:
+    """Median seconds of one epoch, set-up and evaluation: "mf-100", "mf-10", "lightgcn-100", "cd-10", "cd-10-setup",
+    "evaluate-100", … for every method, each after one turn that is not counted."""
+    device = resolve_device(device)
+    if threads:
+        torch.set_num_threads(threads)
+    split = split_of(dataset).to(device)
+    log(f"{split}, {device.type}, {torch.get_num_threads()} threads; medians of {REPEATS}, in seconds")
+    seconds = {}
+
+    def record(name, action):
+        seconds[name] = _median(action, device)
+        log(f"{name:16} {seconds[name]:8.4f}")
+
+    teacher = None
+    for backbone, dim in (("mf", 100), ("mf", 10), ("lightgcn", 100), ("lightgcn", 10)):
+        model = BACKBONES[backbone](split, dim).to(device)
+        record(f"{backbone}-{dim}", _epochs(model, split, device))
+        if backbone == "mf":
+            record(f"evaluate-{dim}", lambda: evaluate(model, split))
+            teacher = teacher or factors(model)
+    for name, method in METHODS.items():
+        make = partial(method, teacher, split, torch.Generator(device).manual_seed(0))
+        record(f"{name}-10-setup", make)
+        record(f"{name}-10", _epochs(MF(split, 10).to(device), split, device, make()))
+    return seconds
+
+
+def estimate(dataset: str, seconds: dict[str, float], jobs: int) -> dict[str, float]:
+    """Minutes that each scale's runs of MF would take with ``jobs`` processes, from one data set's ``bench``.
+
+    An epoch's cost is taken as proportional to the interactions, the number of epochs as TYPICAL_EPOCHS.
+    """
+    per_seed = seconds["mf-100"] + seconds["mf-10"] + sum(seconds[f"{name}-10"] for name in METHODS)
+    size = len(split_of(dataset).train) / 0.8
+    minutes = {}
+    for name, scale in SCALES.items():
+        interactions = sum(CATALOG[d].interactions if d in CATALOG else len(split_of(d).train) / 0.8
+                           for d in scale.datasets)
+        epochs = min(TYPICAL_EPOCHS, scale.epochs)
+        minutes[name] = per_seed * interactions / size * epochs * len(scale.seeds) / jobs / 60
+    return minutes
+
+
+def _epochs(model, split: Split, device: torch.device, method=None):
+    """An action that trains ``model`` for one epoch more each time it is called."""
+    generator, negatives = torch.Generator(device).manual_seed(0), NegativeSampler(split.train)
+    optimizer, epochs = adam(model, 1e-3, method), count(1)
+    return lambda: train_epoch(model, split, negatives, optimizer, generator, next(epochs), 1e-2, 2048, method, 0.1)
+
+
+def _median(action, device: torch.device) -> float:
+    times = []
+    for _ in range(REPEATS + 1):
+        start = time.perf_counter()
+        action()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[1:])

@@ -1,0 +1,163 @@
+"""Interactions between users and items, and their division into train, valid and test.
+
+Everything downstream sees only these two classes: whole-number ids, two flat tensors, no rating, no time.
+"""
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+VALID_USERS = {"citeulike": 0.2}  # share of users whose held-out items validate; half of them elsewhere (UnKD's code)
+
+
+@dataclass(frozen=True, eq=False)
+class Interactions:
+    """A set of (user, item) pairs.
+
+    Attributes
+    ----------
+    n_users, n_items : size of the two id ranges; ids without a pair are allowed.
+    users, items : int64 tensors of equal length, one entry per pair.
+    name : the data set's name; it appears in tables, and decides nothing but UnKD's share of validation users.
+    user_ids, item_ids : the publisher's ids as arrays, so that ``user_ids[u]`` is the original of user ``u``; or None.
+
+    Raises ValueError where the tensors differ in length or type, or an id lies outside its range.
+    """
+
+    n_users: int
+    n_items: int
+    users: Tensor
+    items: Tensor
+    name: str = "data"
+    user_ids: np.ndarray | None = field(default=None, repr=False)
+    item_ids: np.ndarray | None = field(default=None, repr=False)
+
+    def __post_init__(self):
+        for name, ids, n in (("users", self.users, self.n_users), ("items", self.items, self.n_items)):
+            if ids.dtype != torch.int64 or ids.dim() != 1:
+                raise ValueError(f"{name} must be a flat int64 tensor, not {ids.dtype} of shape {tuple(ids.shape)}")
+            if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < n:
+                raise ValueError(f"{name} must lie in 0…{n - 1}, but span {int(ids.min())}…{int(ids.max())}")
+        if len(self.users) != len(self.items):
+            raise ValueError(f"{len(self.users)} users but {len(self.items)} items: one of each per pair")
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def __repr__(self) -> str:
+        return f"Interactions({self.name}: {self.n_users} users × {self.n_items} items, {len(self)} pairs)"
+
+    @cached_property
+    def keys(self) -> Tensor:
+        """Each pair as one number, user · n_items + item, ascending: [n]."""
+        return (self.users * self.n_items + self.items).sort().values
+
+    @cached_property
+    def csr(self) -> tuple[Tensor, Tensor]:
+        """(offsets [n_users + 1], items [n]): user u's items, ascending, are items[offsets[u]:offsets[u + 1]]."""
+        offsets = torch.zeros(self.n_users + 1, dtype=torch.int64, device=self.users.device)
+        offsets[1:] = torch.bincount(self.users, minlength=self.n_users).cumsum(0)
+        return offsets, self.keys % self.n_items
+
+    @cached_property
+    def item_counts(self) -> Tensor:
+        """An item's popularity: how many users have it, [n_items]."""
+        return torch.bincount(self.items, minlength=self.n_items)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the sizes and the sorted pairs: the same for the same data, whatever file or order they came in."""
+        digest = hashlib.sha256(f"{self.n_users} {self.n_items} {len(self)}".encode())
+        digest.update(self.keys.cpu().numpy().astype("<i8").tobytes())
+        return digest.hexdigest()[:16]
+
+    def to(self, device) -> "Interactions":
+        return replace(self, users=self.users.to(device), items=self.items.to(device))
+
+    def split(self, protocol: str = "unkd", seed: int = 0) -> "Split":
+        """Divide into train, valid and test; the same seed gives the same division, whatever the order of the pairs.
+
+        "unkd"  : ⌈20 %⌉ of each user's items are held out at random; then whole users' held-out sets go to
+                  validation or test, half the users to each (CiteULike: 20 % and 80 %).      (UnKD's released code)
+        "ratio" : 8 : 1 : 1 at random within each user; at least one item to each of validation and test for users
+                  with three items or more.                                                    (MKD's released code)
+
+        Every user keeps at least one training item. Raises ValueError for an unknown protocol, for pairs given
+        twice, and for an empty data set.
+        """
+        if protocol not in ("unkd", "ratio"):
+            raise ValueError(f"unknown split {protocol!r}: choose 'unkd' or 'ratio'")
+        if len(self) == 0:
+            raise ValueError(f"{self.name} holds no interactions: there is nothing to split")
+        keys = self.keys.cpu().numpy()
+        if (repeated := keys[1:][keys[1:] == keys[:-1]]).size:
+            raise ValueError(f"user {repeated[0] // self.n_items}, item {repeated[0] % self.n_items} is given twice "
+                             f"({repeated.size} repeats in all): a pair in two parts would leak; remove repeats first")
+        users, items = keys // self.n_items, keys % self.n_items
+        rng = np.random.default_rng(seed)
+        order = np.lexsort((rng.random(len(users)), users))  # shuffled within each user
+        counts = np.bincount(users, minlength=self.n_users)
+        place = np.empty(len(users), dtype=np.int64)  # the pair's place in its user's shuffled list
+        place[order] = np.arange(len(users)) - np.repeat(np.cumsum(counts) - counts, counts)
+
+        if protocol == "unkd":
+            n_held_out = np.minimum(-(-counts // 5), np.maximum(counts - 1, 0))
+            held_out = place < n_held_out[users]
+            n_valid = int(VALID_USERS.get(self.name, 0.5) * self.n_users)
+            validates = np.zeros(self.n_users, dtype=bool)
+            validates[rng.permutation(self.n_users)[:n_valid]] = True
+            valid, test = held_out & validates[users], held_out & ~validates[users]
+        else:
+            n_each = np.where(counts >= 3, np.maximum(counts // 10, 1), 0)[users]
+            valid, test = place < n_each, (place >= n_each) & (place < 2 * n_each)
+
+        def part(mask):
+            return replace(self, users=torch.from_numpy(users[mask]), items=torch.from_numpy(items[mask]))
+
+        return Split(part(~(valid | test)), part(valid), part(test), protocol, seed).to(self.users.device)
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Train, valid and test: three Interactions over the same users and items, with no pair in common."""
+
+    train: Interactions
+    valid: Interactions
+    test: Interactions
+    protocol: str = "custom"
+    seed: int = 0
+
+    def __post_init__(self):
+        sizes = {(part.n_users, part.n_items) for part in (self.train, self.valid, self.test)}
+        if len(sizes) > 1:
+            raise ValueError(f"train, valid and test must have the same n_users and n_items, but have {sorted(sizes)}")
+
+    @property
+    def n_users(self) -> int:
+        return self.train.n_users
+
+    @property
+    def n_items(self) -> int:
+        return self.train.n_items
+
+    @property
+    def name(self) -> str:
+        return self.train.name
+
+    @cached_property
+    def fingerprint(self) -> str:
+        parts = " ".join(part.fingerprint for part in (self.train, self.valid, self.test))
+        return hashlib.sha256(parts.encode()).hexdigest()[:16]
+
+    def to(self, device) -> "Split":
+        if self.train.users.device == torch.device(device):
+            return self
+        return replace(self, train=self.train.to(device), valid=self.valid.to(device), test=self.test.to(device))
+
+    def __repr__(self) -> str:
+        return (f"Split({self.name}, {self.protocol!r}, seed {self.seed}: {self.n_users} users × {self.n_items} items, "
+                f"{len(self.train)} train, {len(self.valid)} valid, {len(self.test)} test)")

@@ -1,0 +1,32 @@
+"""The methods by name, and ``distill``. Your own: subclass Distiller in a file here, and give it a name in METHODS."""
+
+import inspect
+
+from .base import Batch, Distiller
+from .cd import CD
+from .rd import RD
+
+METHODS: dict[str, type[Distiller]] = {"rd": RD, "cd": CD}
+
+
+def settings_of(method: str) -> dict:
+    """A method's own settings and their defaults: the keyword-only arguments of its constructor.
+
+    Raises ValueError for a method that is not in METHODS.
+    """
+    if method not in METHODS:
+        raise ValueError(f"unknown method {method!r}: choose from {', '.join(METHODS)}")
+    parameters = inspect.signature(METHODS[method].__init__).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def check_settings(method: str, settings: dict) -> None:
+    """Raises ValueError for settings the method does not have, or of another type than the default."""
+    known = settings_of(method)
+    for name, value in settings.items():
+        if name not in known:
+            has = ", ".join(f"{k}={v!r}" for k, v in known.items()) or "no settings of its own"
+            raise ValueError(f"{method} has no setting {name!r}; it has {has}")
+        wanted = type(known[name])
+        if not (type(value) is wanted or (wanted is float and type(value) is int)):
+            raise ValueError(f"{method}'s {name} is a {wanted.__name__} such as {known[name]!r}, not {value!r}")

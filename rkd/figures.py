@@ -1,0 +1,122 @@
+"""The figures, drawn from tidy frames and tensors; each is saved as PNG and SVG with its provenance beside it."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from .provenance import write_provenance
+from .runs import Result
+from .tables import NAMES, folder
+
+COLOURS = {"popular": "#d1793c", "unpopular": "#3c78a8"}
+
+
+def use_style() -> None:
+    """Fonts, sizes and colours of every figure; SVGs that are the same whenever they are drawn."""
+    sns.set_theme(context="notebook", style="whitegrid", palette="colorblind", rc={
+        "figure.dpi": 90, "savefig.dpi": 150, "savefig.bbox": "tight", "axes.titlesize": 12, "axes.titleweight": "bold",
+        "axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "rkd", "legend.frameon": False})
+
+
+def save_figure(figure: Figure, name: str, scale: str, results: list[Result]) -> None:
+    """Write NAME.png, NAME.svg and NAME.provenance.json. Raises ValueError as save_table does."""
+    path = folder(scale) / name
+    if results:
+        write_provenance(path.with_name(f"{name}.provenance.json"), results)
+    figure.savefig(path.with_name(f"{name}.png"))
+    figure.savefig(path.with_name(f"{name}.svg"), metadata={"Date": None})
+
+
+def shares(table: pd.DataFrame) -> Figure:
+    """UnKD's Figure 1: bars of popular and unpopular shares. Rows: data set; columns: "test data", "teacher's top 10",
+    …, each the unpopular items' share."""
+    figure, axes = plt.subplots(1, len(table), figsize=(5 * len(table), 3.4), sharey=True, squeeze=False)
+    for axis, (dataset, row) in zip(axes[0], table.iterrows()):
+        place = np.arange(len(row))
+        for offset, half, values in ((-0.2, "popular", 1 - row), (0.2, "unpopular", row)):
+            bars = axis.bar(place + offset, values, 0.38, color=COLOURS[half], label=half)
+            axis.bar_label(bars, fmt="{:.0%}", padding=2, fontsize=9)
+        axis.set(title=dataset, xticks=place, xticklabels=[label.replace("'s ", "'s\n") for label in row.index], ylim=(0, 1.08))
+        axis.yaxis.set_major_formatter("{x:.0%}")
+        axis.grid(axis="x", visible=False)
+    axes[0, 0].set_ylabel("share of items")
+    axes[0, -1].legend(title="half of the items", loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def change_over_student(frame: pd.DataFrame) -> Figure:
+    """Relative change over the plain student of each method's popular and unpopular Recall@10, each seed a dot.
+
+    frame: tidy, of one data set.
+    """
+    wide = frame.pivot(index=["method", "seed"], columns="metric", values="value")
+    rows, order = [], [NAMES.get(m, m) for m in frame["method"].unique() if m not in ("none", "teacher")]
+    for half in COLOURS:
+        recall = wide[f"{half}/recall@10"]
+        change = recall / recall["none"].mean() - 1
+        rows += [{"method": NAMES.get(m, m), "half": half, "change": x}
+                 for (m, _), x in change.items() if m not in ("none", "teacher")]
+    table = pd.DataFrame(rows)
+    figure, axis = plt.subplots(figsize=(6.5, 3.4))
+    sns.barplot(table, x="method", y="change", hue="half", order=order, palette=COLOURS, errorbar=None, saturation=1, ax=axis)
+    sns.stripplot(table, x="method", y="change", hue="half", order=order, palette=["black", "black"], dodge=True, size=4,
+                  legend=False, ax=axis)
+    axis.axhline(0, color="black", linewidth=1)
+    axis.yaxis.set_major_formatter("{x:+.1%}")
+    axis.set(xlabel="", ylabel="Recall@10 against\nthe plain student")
+    axis.legend(title="half of the items", loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def score_against_popularity(popularity: np.ndarray, scores: dict[str, np.ndarray]) -> Figure:
+    """A panel per model: each item's mean score over users (standardised) against its training popularity.
+
+    popularity [n_items]; scores: name → [n_items].
+    """
+    figure, axes = plt.subplots(1, len(scores), figsize=(3.6 * len(scores), 3.4), sharex=True, sharey=True)
+    seen = popularity > 0
+    for axis, (name, values) in zip(np.atleast_1d(axes), scores.items()):
+        z = (values - values[seen].mean()) / values[seen].std()
+        rho = pd.Series(z[seen]).corr(pd.Series(popularity[seen]), method="spearman")
+        axis.scatter(popularity[seen], z[seen], s=6, alpha=0.35, color=COLOURS["unpopular"], linewidths=0)
+        axis.set(title=name, xscale="log", xlabel="training interactions of the item")
+        axis.text(0.04, 0.93, f"Spearman ρ = {rho:.2f}", transform=axis.transAxes, fontsize=10)
+    np.atleast_1d(axes)[0].set_ylabel("mean score over users\n(standardised)")
+    return figure
+
+
+def world_effects(table: pd.DataFrame) -> Figure:
+    """The synthetic world's probe: columns model, popularity, affinity (coefficients of the scores), one row per seed."""
+    figure, axis = plt.subplots(figsize=(6, 4))
+    order = table["model"].unique()
+    sns.scatterplot(table, x="affinity", y="popularity", hue="model", style="model", hue_order=order, style_order=order,
+                    s=110, ax=axis)
+    axis.set(xlabel="effect of affinity on the scores (PEM, wanted)", ylabel="effect of popularity (PEZ, unwanted)")
+    axis.legend(title="", loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def causal_graph() -> Figure:
+    """UnKD's Figure 2 in our own drawing: user and item make the affinity, the item its popularity, both the label."""
+    figure, axis = plt.subplots(figsize=(8, 3.2))
+    nodes = {"U": (0, 2, "user"), "I": (0, 0, "item"), "M": (2.2, 1.35, "affinity"), "Z": (2.2, 0, "popularity"),
+             "Y": (4.4, 0.8, "soft label")}
+    unwanted = {("I", "Z"), ("Z", "Y")}
+    for start, end in (("U", "M"), ("I", "M"), ("M", "Y"), *sorted(unwanted)):
+        colour = COLOURS["popular"] if (start, end) in unwanted else "black"
+        axis.annotate("", xy=nodes[end][:2], xytext=nodes[start][:2], arrowprops={
+            "arrowstyle": "-|>", "shrinkA": 19, "shrinkB": 19, "lw": 2.2, "color": colour, "mutation_scale": 18})
+    for letter, (x, y, word) in nodes.items():
+        axis.scatter(x, y, s=1100, color="white", edgecolors=COLOURS["popular"] if letter == "Z" else "black", linewidths=2,
+                     zorder=3)
+        axis.text(x, y, letter, ha="center", va="center", fontsize=14, zorder=4)
+        axis.text(x, y - 0.42, word, ha="center", va="top", fontsize=10.5)
+    axis.text(5.6, 1.75, "TE = PEM + PEZ", fontsize=12, weight="bold")
+    axis.text(5.6, 1.3, "PEM: through affinity, worth distilling", fontsize=10.5)
+    axis.text(5.6, 0.95, "PEZ: I → Z → Y, the same for two items\nof equal popularity, so that it cancels in\n"
+                         "the difference of their labels", fontsize=10.5, color=COLOURS["popular"], va="top")
+    axis.set(xlim=(-0.6, 8.6), ylim=(-0.9, 2.5))
+    axis.axis("off")
+    return figure

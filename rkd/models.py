@@ -1,0 +1,169 @@
+"""The two backbones. Both score a pair by an inner product, so both are, in the end, two tables of factors."""
+
+import warnings
+
+import torch
+from torch import Tensor, nn
+
+from .data import Split
+
+
+class _Rows(torch.autograd.Function):
+    """table[index], whose backward adds into table.grad in place.
+
+    Autograd's own backward makes a dense zero tensor of the table's size at every gather; on a CPU that, not the
+    arithmetic, was most of a training step.
+    """
+
+    @staticmethod
+    def forward(ctx, table: Tensor, index: Tensor) -> Tensor:
+        ctx.table = table
+        ctx.save_for_backward(index)
+        return table.index_select(0, index)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        _add_rows(ctx.table, *ctx.saved_tensors, grad)
+        return None, None
+
+
+class _Scores(torch.autograd.Function):
+    """⟨table[users], table[items]⟩ for lists of items, with its gradient in closed form, added in place as well."""
+
+    @staticmethod
+    def forward(ctx, table: Tensor, users: Tensor, items: Tensor) -> Tensor:
+        u = table.index_select(0, users)  # [n, d]
+        i = table.index_select(0, items.flatten()).view(*items.shape, -1)  # [n, L, d]
+        ctx.table = table
+        ctx.save_for_backward(users, items, u, i)
+        return torch.bmm(i, u[:, :, None]).squeeze(2)  # [n, L]
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        users, items, u, i = ctx.saved_tensors
+        _add_rows(ctx.table, users, torch.bmm(grad[:, None], i).squeeze(1))
+        _add_rows(ctx.table, items.flatten(), (grad[:, :, None] * u[:, None]).flatten(0, 1))
+        return None, None, None
+
+
+def _add_rows(table: Tensor, index: Tensor, grad: Tensor):
+    if table.grad is None:
+        table.grad = torch.zeros_like(table)
+    table.grad.index_add_(0, index, grad)
+
+
+def _rows(table: Tensor, index: Tensor) -> Tensor:
+    """table[index] for a leaf table [n, d] and an index of any shape: [*index.shape, d]; gradients go to table.grad."""
+    return _Rows.apply(table, index.flatten()).view(*index.shape, table.shape[1])
+
+
+class MF(nn.Module):
+    """Matrix factorisation: the score of (u, i) is ⟨e_u, e_i⟩.                  (BPR-MF: Rendle et al., UAI 2009)
+
+    split : gives the sizes (and to LightGCN the graph); dim : d; seed : of the Xavier-uniform initialisation, which is
+    the same whatever the device.
+
+    ``table`` [n_users + n_items, d], users first, is all there is to train. A step of training reads it through
+    ``embed``; between ``begin_step`` and ``end_step`` gradients gather in place.
+    """
+
+    def __init__(self, split: Split, dim: int, seed: int = 0):
+        super().__init__()
+        if dim < 1:
+            raise ValueError(f"dim must be 1 or more, not {dim}")
+        self.n_users, self.n_items, self.dim = split.n_users, split.n_items, dim
+        generator = torch.Generator().manual_seed(seed)
+        table = torch.cat([nn.init.xavier_uniform_(torch.empty(n, dim), generator=generator)
+                           for n in (self.n_users, self.n_items)])
+        self.table = nn.Parameter(table)
+
+    @property
+    def output(self) -> Tensor:
+        """The embeddings that are scored, [n_users + n_items, d]: here the table itself."""
+        return self.table
+
+    def propagate(self, table: Tensor) -> Tensor:
+        """Input embeddings → scored embeddings, a symmetric linear map: [n_users + n_items, d] → the same."""
+        return table
+
+    def begin_step(self):
+        """Bring the scored embeddings up to date with the table."""
+
+    def end_step(self):
+        """Carry the scored embeddings' gradient back to the table."""
+
+    def users(self, index: Tensor) -> Tensor:
+        """Scored embeddings of users, differentiable within a step: [*index.shape, d]."""
+        return _rows(self.output, index)
+
+    def items(self, index: Tensor) -> Tensor:
+        """Scored embeddings of items, differentiable within a step: [*index.shape, d]."""
+        return _rows(self.output, index + self.n_users)
+
+    def input_users(self, index: Tensor) -> Tensor:
+        """Input embeddings of users, before any propagation: [*index.shape, d]."""
+        return _rows(self.table, index)
+
+    def input_items(self, index: Tensor) -> Tensor:
+        """Input embeddings of items, before any propagation: [*index.shape, d]."""
+        return _rows(self.table, index + self.n_users)
+
+    def scores(self, users: Tensor, items: Tensor) -> Tensor:
+        """⟨e_u, e_i⟩ of a list of items for each user, differentiable within a step: [n] and [n, L] → [n, L]."""
+        return _Scores.apply(self.output, users, items + self.n_users)
+
+    @torch.no_grad()
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """(user factors [n_users, d], item factors [n_items, d]), detached; the model as anyone may use it."""
+        return tuple(self.propagate(self.table.detach()).split([self.n_users, self.n_items]))
+
+
+class LightGCN(MF):
+    """MF whose embeddings are first spread over the graph of training interactions: E = mean(E₀, ÂE₀, …, Â^L E₀).
+
+    Â is the adjacency of users and items with entries 1 / √(deg u · deg i).          (He et al., SIGIR 2020, Eq. 4, 7)
+    n_layers : L. The other arguments are MF's. Raises ValueError where n_layers is below 1.
+    """
+
+    def __init__(self, split: Split, dim: int, seed: int = 0, n_layers: int = 2):
+        super().__init__(split, dim, seed)
+        if n_layers < 1:
+            raise ValueError(f"n_layers must be 1 or more (0 is MF), not {n_layers}")
+        self.n_layers = n_layers
+        self.register_buffer("adjacency", normalised_adjacency(split.train), persistent=False)
+
+    def propagate(self, table: Tensor) -> Tensor:
+        total = layer = table
+        for _ in range(self.n_layers):
+            layer = self.adjacency @ layer  # [n_users + n_items, d]
+            total = total + layer
+        return total / (self.n_layers + 1)
+
+    @property
+    def output(self) -> Tensor:
+        """The propagated embeddings as they were at ``begin_step``, [n_users + n_items, d]."""
+        return self._propagated
+
+    def begin_step(self):
+        self._propagated = self.propagate(self.table.detach()).requires_grad_()
+
+    def end_step(self):
+        back = self.propagate(self.output.grad)  # Â is symmetric, so this map is its own transpose
+        self.table.grad = back if self.table.grad is None else self.table.grad.add_(back)
+
+
+def normalised_adjacency(train) -> Tensor:
+    """Â of LightGCN as a sparse CSR matrix, [n_users + n_items]², with entries 1 / √(deg u · deg i)."""
+    n, device = train.n_users + train.n_items, train.users.device
+    users, items = train.users, train.items + train.n_users
+    degree = torch.bincount(torch.cat([users, items]), minlength=n)
+    weight = degree[users].float().rsqrt() * degree[items].float().rsqrt()
+    keys, order = (torch.cat([users, items]) * n + torch.cat([items, users])).sort()
+    offsets = torch.zeros(n + 1, dtype=torch.int64, device=device)
+    offsets[1:] = torch.bincount(keys // n, minlength=n).cumsum(0)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        return torch.sparse_csr_tensor(offsets, keys % n, weight.repeat(2)[order], size=(n, n), check_invariants=False)
+
+
+BACKBONES = {"mf": MF, "lightgcn": LightGCN}

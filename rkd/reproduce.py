@@ -1,0 +1,201 @@
+"""The pipeline behind ./reproduce.sh: execute the notebooks, and with them write every table and figure.
+
+The sources in notebooks/ are only read; executed copies go to figures/<scale>/notebooks/. Only the standard library is
+imported before a notebook runs, so ``--list`` and mistakes on the command line are answered without an environment.
+"""
+
+import argparse
+import logging
+import os
+import sys
+import time
+import warnings
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SCALES = ("smoke", "laptop", "paper")
+# notebook → the tables (NAME.csv) and figures (NAME.png) that it writes
+NOTEBOOKS = {
+    "01_popularity_bias.ipynb": (
+        "unkd-table1", "unkd-table2", "unkd-figure1", "unkd-figure2", "bias-change", "score-popularity",
+        "synthetic-world"),
+}
+
+
+class ReproduceError(Exception):
+    """Something the reader can act on; its message is all that is shown."""
+
+
+class RunLines:
+    """A file for papermill's ``stdout_file``: passes on the lines that begin with "run ", each as it ends."""
+
+    def __init__(self, to):
+        self.to, self.rest = to, ""
+
+    def write(self, text: str) -> None:
+        *lines, self.rest = (self.rest + text).split("\n")
+        for line in lines:
+            if line.startswith("run "):
+                print("  " + line, file=self.to, flush=True)
+
+    def flush(self) -> None:
+        """Lines are flushed one by one."""
+
+
+def folder(scale: str) -> Path:
+    """Where one scale's tables and figures lie: in $RKD_FIGURES, or in figures/ of this checkout."""
+    return Path(os.environ.get("RKD_FIGURES") or ROOT / "figures").resolve() / scale
+
+
+def plan(only: list[str] | None = None) -> list[str]:
+    """The notebooks to execute for the tables and figures named in ``only``, in reading order; None: all of them."""
+    known = [product for products in NOTEBOOKS.values() for product in products]
+    for name in only or ():
+        if name not in known:
+            raise ReproduceError(f"no table or figure is called {name!r}; the names are {', '.join(known)}")
+    return [notebook for notebook, products in NOTEBOOKS.items() if only is None or set(only) & set(products)]
+
+
+def check_parameters(source: Path, parameters: dict) -> None:
+    """Raise unless the notebook has a cell tagged ``parameters`` that sets every name (papermill would only warn)."""
+    import papermill
+
+    known = papermill.inspect_notebook(str(source))
+    if unknown := ", ".join(name for name in parameters if name not in known):
+        sets = ", ".join(known) or "nothing"
+        raise ReproduceError(f"{source.name} has no parameter {unknown}; its cell tagged 'parameters' sets {sets}")
+
+
+def failure(source: Path, partial: Path, error: Exception) -> str:
+    """What went wrong, and in which code cell: the last one that papermill started."""
+    import nbformat
+
+    what = f"{getattr(error, 'ename', type(error).__name__)}: {getattr(error, 'evalue', error)}".strip()
+    started = [cell.source for cell in (nbformat.read(partial, as_version=4).cells if partial.exists() else ())
+               if cell.cell_type == "code" and cell.metadata.get("papermill", {}).get("start_time")]
+    if not started:
+        return f"{source.name} did not start: {what}"
+    cells = [cell.source for cell in nbformat.read(source, as_version=4).cells if cell.cell_type == "code"]
+    number = cells.index(started[-1]) + 1 if started[-1] in cells else "of the parameters"
+    return f"{source.name} failed in code cell {number} ({started[-1].strip().splitlines()[0]}): {what}"
+
+
+def execute(notebook: str, scale: str, jobs: int | None = None, notebooks: Path = ROOT / "notebooks") -> Path:
+    """Execute one notebook at a scale and return where its executed copy lies; a failed one is kept beside it.
+
+    ``jobs`` is how many processes train side by side; None leaves that to the notebook.
+    """
+    source, target = notebooks / notebook, folder(scale) / "notebooks" / notebook
+    part, failed = (target.with_suffix(f".{state}.ipynb") for state in ("part", "failed"))
+    if not source.is_file():
+        raise ReproduceError(f"{source} is missing")
+    settle()
+    import papermill
+
+    parameters = {"SCALE": scale} | ({} if jobs is None else {"JOBS": jobs})
+    check_parameters(source, parameters)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for left in (part, failed):
+        left.unlink(missing_ok=True)
+    try:
+        papermill.execute_notebook(str(source), str(part), parameters=parameters, kernel_name="python3",
+                                   cwd=str(notebooks), progress_bar=False, stdout_file=RunLines(sys.stdout),
+                                   extra_arguments=["--log-level=CRITICAL"])  # the kernel's own log
+    except Exception as error:
+        message = failure(source, part, error)
+        if part.exists():
+            message += f"\n  as far as it came: {part.replace(failed)}"
+        raise ReproduceError(message) from error
+    part.replace(target)
+    return target
+
+
+def settle() -> None:
+    """Have this environment's kernel run, find the same folders, and keep its machinery's talk off the terminal."""
+    os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")  # over a kernel called python3 in the user's home
+    os.environ["RKD_FIGURES"] = str(folder("").resolve())  # the kernel starts in another folder
+    warnings.simplefilter("ignore")
+    for name in ("papermill", "traitlets", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def check_products(notebook: str, scale: str, since: float = 0.0) -> None:
+    """Raise unless every table and figure promised for the notebook was written after ``since``."""
+    files = [file for kind in ("*.csv", "*.png") for file in folder(scale).glob(kind)]
+    written = {file.stem for file in files if file.stat().st_mtime >= since}
+    if missing := [name for name in NOTEBOOKS[notebook] if name not in written]:
+        raise ReproduceError(f"{notebook} ran, but did not write {', '.join(missing)} into {folder(scale)}")
+
+
+def reproduce(only: list[str] | None, scale: str, jobs: int | None) -> None:
+    """Execute what is needed for ``only``, one plain line for each notebook."""
+    for notebook in plan(only):
+        print(f"notebook     {notebook}, scale {scale}", flush=True)
+        start, clock = time.time(), time.perf_counter()
+        execute(notebook, scale, jobs)
+        check_products(notebook, scale, since=start - 2)  # 2 s: some file systems round times down
+        print(f"notebook     {notebook} wrote {', '.join(NOTEBOOKS[notebook])} into {folder(scale)} "
+              f"({time.perf_counter() - clock:.1f} s)", flush=True)
+
+
+def names(text: str) -> list[str]:
+    """The names in a comma-separated list, at least one."""
+    found = [name.strip() for name in text.split(",") if name.strip()]
+    if not found:
+        raise argparse.ArgumentTypeError("expected a name; --list shows them")
+    return found
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    if text.isdecimal() and int(text) >= 1:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line."""
+
+    def error(self, message: str):
+        options = ", ".join(action.option_strings[-1] for action in self._actions if action.help != argparse.SUPPRESS)
+        hint = f"; the options are {options}" if message.startswith("unrecognized") else ""
+        self.exit(2, f"reproduce: {message}{hint}\n")
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line, checked."""
+    parser = Parser(prog="rkd.reproduce", description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser.add_argument("--scale", choices=SCALES, default="laptop", help="what to train on (default: laptop)")
+    parser.add_argument("--only", type=names, metavar="NAME[,NAME…]", help="only what these tables and figures need")
+    parser.add_argument("--list", action="store_true", help="list the tables and figures, and leave")
+    parser.add_argument("--jobs", type=positive, metavar="N", help="processes that train side by side")
+    parser.add_argument("--check", action="store_true", help=argparse.SUPPRESS)  # only check this command line
+    options = parser.parse_args(arguments)
+    try:
+        plan(options.only)
+    except ReproduceError as error:
+        parser.error(f"argument --only: {error}")
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do what the command line says and return the exit status."""
+    options = parse(arguments)
+    try:
+        if options.list and not options.check:
+            print("\n".join(f"{name:24} {notebook}" for notebook in NOTEBOOKS for name in NOTEBOOKS[notebook]))
+        elif not options.check:
+            reproduce(options.only, options.scale, options.jobs)
+    except ReproduceError as error:
+        if os.environ.get("RKD_DEBUG"):
+            raise
+        print(f"reproduce: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("reproduce: interrupted; finished runs are kept, so the next call goes on from them", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

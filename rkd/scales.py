@@ -1,0 +1,45 @@
+"""How much to compute: the data sets, seeds and sizes of a whole set of tables and figures."""
+
+from dataclasses import dataclass
+
+from .fetch import DataError
+from .runs import Run, split_of
+
+
+@dataclass(frozen=True)
+class Scale:
+    """datasets: catalog names; seeds: of training, every figure is their mean; epochs: at most; then the two sizes."""
+
+    datasets: tuple[str, ...]
+    seeds: tuple[int, ...]
+    epochs: int = 500
+    teacher_dim: int = 100
+    student_dim: int = 10
+
+    def available(self, log=print) -> tuple[str, ...]:
+        """The data sets that can be had here; a line on each that cannot. Raises DataError where none can."""
+        found = []
+        for name in self.datasets:
+            try:
+                split_of(name)
+                found.append(name)
+            except DataError as error:
+                log(f"{name} is left out: {error}")
+        if not found:
+            raise DataError(f"none of {', '.join(self.datasets)} can be had; see the lines above")
+        return tuple(found)
+
+    def runs(self, dataset: str, methods: list[str], backbone: str = "mf", **settings) -> list[Run]:
+        """Each method with each seed on one data set; "teacher" and "none" are methods. settings: further ones of Run,
+        of which epochs cannot go above the scale's own."""
+        settings["epochs"] = min(settings.get("epochs", self.epochs), self.epochs)
+        return [Run(dataset, method, seed, backbone, teacher_dim=self.teacher_dim,
+                    dim=self.teacher_dim if method == "teacher" else self.student_dim, **settings)
+                for method in methods for seed in self.seeds]
+
+
+SCALES = {
+    "smoke": Scale(("synthetic",), seeds=(0,), epochs=20, teacher_dim=32, student_dim=4),
+    "laptop": Scale(("ml-100k",), seeds=(0, 1, 2)),
+    "paper": Scale(("citeulike", "ml-1m", "apps"), seeds=(0, 1, 2, 3, 4)),
+}

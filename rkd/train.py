@@ -1,0 +1,156 @@
+"""The one training loop: BPR, plus weight · distiller.loss; Adam; early stopping on validation NDCG."""
+
+import time
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+from tqdm import tqdm
+
+from .data import Split
+from .device import resolve_device
+from .distill import METHODS, check_settings
+from .distill.base import Batch
+from .evaluate import evaluate, factors
+from .losses import bpr, half_square
+from .models import BACKBONES, MF
+from .sampling import NegativeSampler
+from .tuned import tuned
+
+EVALUATE_EVERY = 5  # epochs
+PATIENCE = 20  # evaluations without a better one (UnKD's protocol, with the line above)
+
+
+@dataclass
+class Fit:
+    """A trained model and how it came about.
+
+    history : one dict per evaluation: epoch, loss (mean over the epoch's steps), ndcg@10 and recall@10 on validation.
+    model is the one of ``best_epoch``; ``epochs`` says how many were run; seconds include set-up and evaluation,
+    seconds_per_epoch do not.
+    """
+
+    model: MF
+    history: list[dict] = field(default_factory=list)
+    best_epoch: int = 0
+    epochs: int = 0
+    seconds: float = 0.0
+    seconds_per_epoch: float = 0.0
+
+
+def train(model: MF, split: Split, *, lr: float = 1e-3, l2: float = 1e-2, epochs: int = 500, batch_size: int = 2048,
+          seed: int = 0, device: str = "auto", distiller=None, weight: float = 0.0, progress: bool = True) -> Fit:
+    """Fit ``model`` to ``split.train`` by L = L_BPR + l2 · L_2 + weight · L_distill.
+
+    lr, l2     : Adam's learning rate; the weight of the batch's embeddings' norm (losses.l2).
+    epochs     : at most so many; training stops after 20 evaluations, 5 epochs apart, without a better NDCG@10 on
+                 ``split.valid``, and the model goes back to the best.
+    seed       : of the order of the pairs, of the negatives (one uniform untrained item per pair and epoch) and of all
+                 that the distiller draws. On a CPU the same seed and number of threads give the same bits.
+    distiller  : makes the Distiller when called with split=…, generator=…, both on the device; ``distill`` below does.
+    progress   : a bar on standard error, where that is a terminal.
+
+    Raises ValueError for settings out of range, or where a score ceases to be a number.
+    """
+    if lr <= 0 or l2 < 0 or weight < 0 or epochs < 1 or batch_size < 1:
+        raise ValueError(f"lr must be above 0, l2 and weight 0 or more, epochs and batch_size 1 or more; "
+                         f"not lr={lr}, l2={l2}, weight={weight}, epochs={epochs}, batch_size={batch_size}")
+    start = time.perf_counter()
+    device = resolve_device(device)
+    split, model = split.to(device), model.to(device)
+    generator = torch.Generator(device).manual_seed(seed)
+    negatives = NegativeSampler(split.train)
+    method = distiller(split=split, generator=generator) if distiller else None
+    optimizer = adam(model, lr, method)
+
+    fit, best, epoch_seconds = Fit(model), -1.0, 0.0
+    best_table = model.table.detach().clone()
+    bar = tqdm(range(1, epochs + 1), unit="epoch", leave=False, disable=None if progress else True)
+    for epoch in bar:
+        epoch_start = time.perf_counter()
+        loss = train_epoch(model, split, negatives, optimizer, generator, epoch, l2, batch_size, method, weight)
+        fit.epochs = epoch
+        evaluates = epoch % EVALUATE_EVERY == 0 or epoch == epochs
+        loss = loss.item() if evaluates else loss  # waits for the device
+        epoch_seconds += time.perf_counter() - epoch_start
+        if not evaluates:
+            continue
+        metrics = evaluate(model, split, on="valid", ks=(10,))
+        fit.history.append({"epoch": epoch, "loss": loss, "ndcg@10": metrics["ndcg@10"], "recall@10": metrics["recall@10"]})
+        bar.set_postfix_str(f"validation ndcg@10 {metrics['ndcg@10']:.4f}")
+        if metrics["ndcg@10"] > best:
+            best, fit.best_epoch = metrics["ndcg@10"], epoch
+            best_table.copy_(model.table.detach())
+        elif len(fit.history) - fit.best_epoch // EVALUATE_EVERY >= PATIENCE:
+            break
+    with torch.no_grad():
+        model.table.copy_(best_table)
+    model.table.grad = None
+    bar.close()
+    fit.seconds, fit.seconds_per_epoch = time.perf_counter() - start, epoch_seconds / fit.epochs
+    return fit
+
+
+def distill(teacher, split: Split, method: str, *, backbone: str = "mf", dim: int = 10, seed: int = 0,
+            lr: float | None = None, l2: float | None = None, weight: float | None = None, epochs: int = 500,
+            device: str = "auto", progress: bool = True, **settings) -> Fit:
+    """Train a student of ``dim`` with the teacher's help.
+
+    teacher  : a model, or (user factors [n_users, d_t], item factors [n_items, d_t]) from anywhere.
+    method   : a name in rkd.distill.METHODS; ``settings`` are its own. What is not given takes its tuned value for
+               split.name where there is one.
+    The rest is as for ``train``; seed is of the student's initialisation as well.
+
+    Raises ValueError for an unknown method, backbone or setting, or a teacher of other sizes than the split's.
+    """
+    defaults = tuned(split.name, backbone, method)
+    settings = {k: v for k, v in defaults.items() if k not in ("lr", "l2", "weight")} | settings
+    check_settings(method, settings)
+    if backbone not in BACKBONES:
+        raise ValueError(f"unknown backbone {backbone!r}: choose from {', '.join(BACKBONES)}")
+    teacher = factors(teacher, resolve_device(device))
+    if (len(teacher[0]), len(teacher[1])) != (split.n_users, split.n_items):
+        raise ValueError(f"the teacher is of {len(teacher[0])} users and {len(teacher[1])} items, "
+                         f"the split of {split.n_users} and {split.n_items}")
+    return train(BACKBONES[backbone](split, dim, seed), split, epochs=epochs, seed=seed, device=device, progress=progress,
+                 lr=defaults["lr"] if lr is None else lr, l2=defaults["l2"] if l2 is None else l2,
+                 weight=defaults["weight"] if weight is None else weight,
+                 distiller=partial(METHODS[method], teacher, **settings))
+
+
+def adam(model: MF, lr: float, method=None) -> torch.optim.Adam:
+    """Adam over the model's table and whatever the method trains with it."""
+    parameters = [model.table, *(method.parameters() if method else ())]
+    return torch.optim.Adam(parameters, lr=lr, fused=model.table.device.type != "mps")
+
+
+def train_epoch(model, split, negatives, optimizer, generator, epoch, l2, batch_size, method=None, weight=1.0):
+    """One pass over the training pairs in random order; returns the mean loss as a tensor on the device."""
+    order = torch.randperm(len(split.train), generator=generator, device=generator.device)
+    users, items = split.train.users[order], split.train.items[order]
+    drawn = negatives(users, generator)
+    if method:
+        method.begin_epoch(model, epoch)
+    total, steps = 0.0, 0
+    for u, i, j in zip(users.split(batch_size), items.split(batch_size), drawn.split(batch_size)):
+        optimizer.zero_grad(set_to_none=False)  # the buffers stay
+        loss = step_loss(model, Batch(u, i, j), l2, method, weight)
+        loss.backward()
+        model.end_step()
+        optimizer.step()
+        total, steps = total + loss.detach(), steps + 1
+    return total / steps
+
+
+def step_loss(model, batch, l2, method=None, weight=1.0):
+    """L_BPR + l2 · L_2 + weight · L_distill of one batch. L_2 is of the input embeddings, the trained parameters."""
+    model.begin_step()
+    u, i, j = batch.users, batch.positives, batch.negatives
+    scored = model.users(u), model.items(i), model.items(j)  # [B, d] each
+    if model.output is model.table:
+        loss = bpr(*scored, l2)
+    else:
+        loss = bpr(*scored) + l2 * half_square(model.input_users(u), model.input_items(i), model.input_items(j))
+    if method:
+        loss = loss + weight * method.loss(model, batch)
+    return loss
