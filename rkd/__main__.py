@@ -11,7 +11,7 @@ import joblib
 from .bench import bench, estimate
 from .catalog import CATALOG, load, statistics
 from .distill import METHODS, settings_of
-from .fetch import DataError
+from .readers import DataError
 from .models import BACKBONES
 from .runs import Run, compute
 from .tables import folder

@@ -16,9 +16,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from rkd.data import Interactions
-from rkd.fetch import (SOURCE_ERRORS, DataError, Form, Source, cache_folder, data_folder, fetched, read_file,
-                       read_lists, read_ratings, read_reviews, read_table)
+from .data import Interactions
+from .fetch import SOURCE_ERRORS, Form, Source, cache_folder, data_folder, fetched
+from .readers import DataError, read_file, read_lists, read_ratings, read_reviews, read_table
+from .synthetic import interactions
 
 __all__ = ["CATALOG", "DataError", "DataSet", "load", "statistics"]
 
@@ -196,8 +197,7 @@ def load(name_or_path: str | os.PathLike) -> Interactions:
     """
     name = str(name_or_path)
     if name == "synthetic":
-        from rkd import synthetic
-        return synthetic.interactions()
+        return interactions()
     if name in CATALOG:
         return _load_named(name)
     path = Path(name_or_path).expanduser()

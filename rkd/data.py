@@ -123,7 +123,10 @@ class Interactions:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Train, valid and test: three Interactions over the same users and items, with no pair in common."""
+    """Train, valid and test: three Interactions over the same users and items.
+
+    Raises ValueError where the sizes differ, or a pair is given twice, in one part or in train and another.
+    """
 
     train: Interactions
     valid: Interactions
@@ -135,6 +138,12 @@ class Split:
         sizes = {(part.n_users, part.n_items) for part in (self.train, self.valid, self.test)}
         if len(sizes) > 1:
             raise ValueError(f"train, valid and test must have the same n_users and n_items, but have {sorted(sizes)}")
+        for held_out in (self.valid, self.test):
+            keys = torch.cat([self.train.keys, held_out.keys]).sort().values
+            if bool((twice := keys[1:] == keys[:-1]).any()):
+                first = int(keys[1:][twice][0])
+                raise ValueError(f"user {first // self.n_items}, item {first % self.n_items} is given twice: a pair may "
+                                 "neither be repeated nor be both trained and tested on")
 
     @property
     def n_users(self) -> int:

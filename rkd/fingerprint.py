@@ -24,7 +24,10 @@ def code_fingerprint(*roots: tuple[str, str]) -> str:
             continue
         seen.add(item)
         definitions, imports = _read(module)
-        if name in imports:
+        if name in imports and _path(".".join(imports[name])):  # a whole module: all that it defines
+            whole = ".".join(imports[name])
+            todo.extend((whole, other) for other in _read(whole)[0])
+        elif name in imports:
             todo.append(imports[name])
         elif name in definitions:
             text, used = definitions[name]
@@ -38,24 +41,34 @@ def code_fingerprint(*roots: tuple[str, str]) -> str:
 @cache
 def _read(module: str) -> tuple[dict[str, tuple[str, frozenset]], dict[str, tuple[str, str]]]:
     """(name → (code without docstrings, names it uses), name → (module, name) it is imported from) of one module."""
-    path = PACKAGE.parent.joinpath(*module.split("."))
-    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    if not path.is_file() or not path.is_relative_to(PACKAGE):
+    path = _path(module)
+    if path is None:
         raise ValueError(f"{module} is not a module of this package: put the method into a file in rkd/distill/")
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     definitions, imports = {}, {}
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ImportFrom):
-            if node.level:
-                base = package.split(".")[:len(package.split(".")) - node.level + 1]
-                source = ".".join(base + ([node.module] if node.module else []))
+            base = package.split(".")[:len(package.split(".")) - node.level + 1] if node.level else []
+            source = ".".join(base + ([node.module] if node.module else []))
+            if source.split(".")[0] == PACKAGE.name:
                 imports |= {alias.asname or alias.name: (source, alias.name) for alias in node.names}
-        elif not isinstance(node, ast.Import):
+        elif isinstance(node, ast.Import):
+            if any(alias.name.split(".")[0] == PACKAGE.name for alias in node.names):
+                raise ValueError(f"{module} says '{ast.unparse(node)}': import the names it uses instead (from … import "
+                                 "…), so that their code counts in the hash of a result")
+        else:
             text, used = ast.unparse(_without_docstrings(node)), {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
             for name in _bound(node):
                 before = definitions.get(name, ("", frozenset()))
                 definitions[name] = before[0] + "\n" + text, before[1] | used
     return definitions, imports
+
+
+def _path(module: str) -> Path | None:
+    """The file of a module of this package; None for anything else."""
+    path = PACKAGE.parent.joinpath(*module.split("."))
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return path if path.is_file() and path.is_relative_to(PACKAGE) else None
 
 
 def _bound(node: ast.stmt) -> set[str]:

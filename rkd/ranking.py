@@ -16,11 +16,13 @@ def top_k(user_factors: Tensor, item_factors: Tensor, users: Tensor, k: int, exc
     exclude : a user's items there are never returned.
     Returns [n, k] int64, with −1 where a user has fewer than k items left.
 
-    Raises ValueError where a factor is not finite. Memory: one block of scores, at least one row of n_items.
+    Raises ValueError where a factor is not finite or the scores overflow. Memory: one block of scores, at least one row of n_items.
     """
     for name, table in (("user", user_factors), ("item", item_factors)):
         if not bool(table.isfinite().all()):
             raise ValueError(f"the {name} factors hold NaN or infinity: did training diverge? Try a smaller lr")
+    if float(user_factors.abs().max()) * float(item_factors.abs().max()) * item_factors.shape[1] > 3e38:
+        raise ValueError("the scores overflow: did training diverge? Try a smaller lr")
     n_items, device = len(item_factors), item_factors.device
     width = -(-n_items // CHUNKS) * CHUNKS
     padded = torch.zeros(width, item_factors.shape[1], device=device)

@@ -4,15 +4,18 @@ import json
 import os
 import platform
 import subprocess
+import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from uuid import uuid4
 
 import joblib
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from .catalog import load
@@ -205,7 +208,7 @@ def _store(run: Run, key: str, fit: Fit, split: Split, device: torch.device) -> 
     record.parent.mkdir(parents=True, exist_ok=True)
     _write(weights, lambda path: save_file({"table": fit.model.table.detach().cpu().contiguous()}, path))
     values = {f.name: getattr(result, f.name) for f in fields(Result)} | {"run": run.as_dict()}
-    _write(record, lambda path: Path(path).write_text(json.dumps(values, indent=1)))  # last: it says the run is whole
+    _write(record, lambda path: path.write_text(json.dumps(values, indent=1), encoding="utf-8"))  # last: it says the run is whole
     return result
 
 
@@ -213,9 +216,9 @@ def stored(run: Run, key: str) -> Result | None:
     """The result on disk, or None where it is not there or does not read."""
     record, weights = _paths(run, key)
     try:
-        values = json.loads(record.read_text())
-        return Result(**values | {"run": run}) if weights.is_file() else None
-    except (FileNotFoundError, json.JSONDecodeError, TypeError):
+        with safe_open(weights, "pt"):  # reads the header, and that the file is as long as it says
+            return Result(**json.loads(record.read_text(encoding="utf-8")) | {"run": run})
+    except (OSError, ValueError, TypeError, SafetensorError):
         return None
 
 
@@ -225,15 +228,18 @@ def _paths(run: Run, key: str) -> tuple[Path, Path]:
     return folder / f"{stem}.json", folder / f"{stem}.safetensors"
 
 
-def _write(path: Path, writer: Callable[[str], None]) -> None:
+def _write(path: Path, writer: Callable[[Path], None]) -> None:
     """Write a file whole or not at all, whatever else writes it or kills this process."""
-    with NamedTemporaryFile(dir=path.parent, prefix=".writing-", delete=False) as scratch:
-        pass
+    for left in path.parent.glob(".writing-*"):  # by a process that was killed
+        with suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > 3600:
+                left.unlink()
+    scratch = path.with_name(f".writing-{uuid4().hex}")
     try:
-        writer(scratch.name)
-        os.replace(scratch.name, path)
+        writer(scratch)
+        os.replace(scratch, path)
     finally:
-        Path(scratch.name).unlink(missing_ok=True)
+        scratch.unlink(missing_ok=True)
 
 
 def provenance(split: Split, device: torch.device) -> dict:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .fetch import DataError
+from .readers import DataError
 from .runs import Run, split_of
 
 

@@ -16,8 +16,8 @@ from .data import Interactions, Split
 @dataclass(frozen=True)
 class World:
     """
-    split      : train and valid are drawn by exposure, log-odds affinity + effect; test by affinity alone.
-    affinity   : [n_users, n_items], M_ui: zero mean and unit variance for each item, so no item is liked more by all.
+    split      : test is drawn by affinity alone; train and valid by exposure, log-odds affinity + effect.
+    affinity   : [n_users, n_items], M_ui: zero mean and equal deviation for each item, so no item is liked more by all.
     effect     : [n_items], Z_i: what an item's popularity adds to its log-odds of being seen, the same for every user.
     """
 
@@ -31,8 +31,8 @@ def world(n_users: int = 800, n_items: int = 400, *, rank: int = 16, signal: flo
     """Draw a world.
 
     M = signal · standardised (P Qᵀ), P and Q standard normal with ``rank`` columns; Z = popularity · standard normal.
-    Each user draws n_train + n_valid items without replacement with log-odds M + Z, then n_test of the others with
-    log-odds M (the Gumbel-top-k trick). popularity = 0 is a world without the effect.
+    Each user draws n_test items without replacement with log-odds M (the Gumbel-top-k trick), then n_train + n_valid of
+    the others with log-odds M + Z. popularity = 0 is a world without the effect.
 
     Raises ValueError where a user would need more items than there are.
     """
@@ -42,11 +42,11 @@ def world(n_users: int = 800, n_items: int = 400, *, rank: int = 16, signal: flo
     affinity = rng.standard_normal((n_users, rank)) @ rng.standard_normal((rank, n_items))
     affinity = signal * (affinity - affinity.mean(0)) / affinity.std(0)
     effect = popularity * rng.standard_normal(n_items)
-    seen = _draw(rng, affinity + effect, n_train + n_valid)  # [n_users, n_train + n_valid], best first
-    rest = affinity.copy()
-    np.put_along_axis(rest, seen, -np.inf, axis=1)
-    shuffled = rng.permuted(seen, axis=1)
-    parts = shuffled[:, :n_train], shuffled[:, n_train:], _draw(rng, rest, n_test)
+    test = _draw(rng, affinity, n_test)  # [n_users, n_test]
+    exposure = affinity + effect
+    np.put_along_axis(exposure, test, -np.inf, axis=1)
+    seen = rng.permuted(_draw(rng, exposure, n_train + n_valid), axis=1)
+    parts = seen[:, :n_train], seen[:, n_train:], test
     split = Split(*(_interactions(items, n_items) for items in parts), protocol="affinity", seed=seed)
     return World(split, torch.from_numpy(affinity).float(), torch.from_numpy(effect).float())
 
@@ -74,7 +74,8 @@ def probe(scores: Tensor, truth: World) -> dict[str, float]:
 
     scores [n_users, n_items] are standardised for each user over the items outside training, then explained by
     M / sd(M) and Z / sd(Z). Returns the mean coefficients over users, "affinity" (the wanted effect, PEM) and
-    "popularity" (PEZ), and "bias": the popularity's share, popularity² / (popularity² + affinity²).
+    "popularity" (PEZ), and "bias": the popularity's share, popularity² / (popularity² + affinity²). A world without the
+    effect has no PEZ: 0.
     """
     outside = torch.ones_like(scores, dtype=torch.bool)
     outside[truth.split.train.users, truth.split.train.items] = False
@@ -83,10 +84,11 @@ def probe(scores: Tensor, truth: World) -> dict[str, float]:
         n = outside.sum(1, keepdim=True)
         x = torch.where(outside, x.double(), 0.0)
         x = torch.where(outside, x - x.sum(1, keepdim=True) / n, 0.0)
-        return x / (x.square().sum(1, keepdim=True) / n).sqrt()
+        return x / (x.square().sum(1, keepdim=True) / n).sqrt().clamp(min=1e-12)
 
     y = standardise(scores)
     features = torch.stack([standardise(truth.affinity), standardise(truth.effect.expand_as(scores))], 2)  # [U, I, 2]
     gram = features.transpose(1, 2) @ features
-    affinity, popularity = torch.linalg.solve(gram, (features * y[:, :, None]).sum(1)).mean(0).tolist()
+    moments = (features * y[:, :, None]).sum(1, keepdim=True).transpose(1, 2)  # [U, 2, 1]
+    affinity, popularity = (torch.linalg.pinv(gram, hermitian=True) @ moments).squeeze(2).mean(0).tolist()
     return {"affinity": affinity, "popularity": popularity, "bias": popularity**2 / (popularity**2 + affinity**2)}

@@ -9,10 +9,8 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
-import types
 import zipfile
 from dataclasses import replace
 
@@ -21,7 +19,7 @@ import pandas as pd
 import pytest
 import torch
 
-from rkd import catalog, fetch
+from rkd import catalog, fetch, readers
 from rkd.catalog import CATALOG, DataError, load, statistics
 from rkd.data import Interactions
 from rkd.fetch import Form, Source
@@ -233,7 +231,7 @@ def test_folder_broken_link_and_no_permission(tmp_path, put, monkeypatch):
     if os.access(path, os.R_OK):  # root may read everything
         def deny(*args, **options):
             raise PermissionError(13, "Permission denied")
-        monkeypatch.setattr(fetch, "open", deny, raising=False)
+        monkeypatch.setattr(readers, "open", deny, raising=False)
     with pytest.raises(DataError, match="own.csv cannot be read: .*Permission denied"):
         load(path)
 
@@ -245,13 +243,10 @@ def test_unknown_name():
         load("nowhere.csv")
 
 
-def test_synthetic(monkeypatch):
-    made = Interactions(1, 1, torch.tensor([0]), torch.tensor([0]), "synthetic")
-    module = types.ModuleType("rkd.synthetic")
-    module.interactions = lambda seed=0: made
-    monkeypatch.setitem(sys.modules, "rkd.synthetic", module)
-    monkeypatch.setattr("rkd.synthetic", module, raising=False)
-    assert load("synthetic") is made
+def test_synthetic():
+    first, second = load("synthetic"), load("synthetic")
+    assert first.name == "synthetic" and len(first) > 0
+    assert first.fingerprint == second.fingerprint
 
 
 def test_statistics(put):

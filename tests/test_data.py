@@ -150,3 +150,12 @@ def test_what_a_split_refuses(data):
         Interactions(3, 4, long(1, 0, 1), long(2, 2, 2)).split()
     with pytest.raises(ValueError, match="same n_users and n_items"):
         Split(data, data, replace(data, n_items=99))
+
+
+def test_a_split_that_leaks_or_repeats_is_refused(split):
+    train, test = split.train, split.test
+    both = replace(train, users=torch.cat([train.users, test.users[:1]]), items=torch.cat([train.items, test.items[:1]]))
+    with pytest.raises(ValueError, match="given twice: a pair may neither be repeated nor be both trained and tested on"):
+        replace(split, train=both)
+    with pytest.raises(ValueError, match="given twice"):
+        replace(split, train=replace(train, users=train.users.repeat(2), items=train.items.repeat(2)))

@@ -327,3 +327,13 @@ def test_a_student_of_cd_comes_closer_to_the_teachers_ranking(guide):
         shared = [(best[:, :, None] == other[:, None]).any(2).double().mean().item() for other in others]
         gains.append(shared[1] - shared[0])
     assert np.mean(gains) > 0.02
+
+
+def test_rd_never_counts_an_item_above_itself():
+    """The random items are the teacher's own: for the best of them none is higher, whatever the rounding."""
+    split = synthetic.world(60, 40, n_train=8).split
+    generator = torch.Generator().manual_seed(0)
+    teacher = torch.randn(60, 10, generator=generator), torch.randn(40, 10, generator=generator)
+    method = RD(teacher, split, generator, k=1, mu=1.0, n_samples=7)
+    method.negatives = lambda users, generator: method.top.expand(-1, 7)
+    assert not method.discrepancy(*teacher).any()  # estimated rank 1, like the teacher's

@@ -199,6 +199,7 @@ def test_what_evaluation_refuses():
         (((users[0], items), split), "two matrices"),
         (((users * np.nan, items), split), "user factors hold NaN"),
         (((users, items + np.inf), split), "item factors hold NaN or infinity"),
+        (((users + 1e20, items + 1e20), split), "the scores overflow"),
         (((users, items), replace(split, test=empty)), "test part of .* holds no interactions"),
     ]:
         with pytest.raises(ValueError, match=message):

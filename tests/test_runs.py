@@ -246,6 +246,31 @@ def test_an_edited_package_has_other_keys(package):
     assert found.split()[0] == before["mf", "teacher"] and found.split()[1] != before["mf", "cd"]
 
 
+@pytest.mark.parametrize("lines, call", [
+    ("from ..losses import ranking_distillation", "ranking_distillation"),
+    ("from ..losses import ranking_distillation as loss", "loss"),
+    ("from rkd.losses import ranking_distillation", "ranking_distillation"),
+    ("from .. import losses", "losses.ranking_distillation"),
+    ("from . import rd", "rd.ranking_distillation"),
+])
+def test_code_counts_however_it_is_imported(package, lines, call):
+    (package / "distill" / "own.py").write_text(f"{lines}\n\n\ndef own(x):\n    return {call}(x, x)\n")
+
+    def fingerprint():
+        rkd.fingerprint._read.cache_clear()
+        return rkd.fingerprint.code_fingerprint(("rkd.distill.own", "own"))
+
+    before = fingerprint()
+    add_statement(package / "losses.py", "ranking_distillation")
+    assert fingerprint() != before
+
+
+def test_an_import_that_hides_code_is_refused(package):
+    (package / "distill" / "own.py").write_text("import rkd.losses\n\n\ndef own(x):\n    return x\n")
+    with pytest.raises(ValueError, match="own says 'import rkd.losses': import the names"):
+        rkd.fingerprint.code_fingerprint(("rkd.distill.own", "own"))
+
+
 def test_a_method_outside_the_package_has_no_key(monkeypatch):
     monkeypatch.setitem(METHODS, "own", type("Own", (Distiller,), {"__module__": __name__}))
     with pytest.raises(ValueError, match="put the method into a file in rkd/distill/"):
@@ -318,7 +343,9 @@ def test_two_processes_give_the_same_bits_as_one(monkeypatch, tmp_path):
     lambda record, weights: record.write_text('{"key": "of another release"}'),
     lambda record, weights: record.unlink(),
     lambda record, weights: weights.unlink(),
-], ids=["truncated", "empty", "list", "other fields", "no record", "no weights"])
+    lambda record, weights: record.write_bytes(b"\xff\xfe"),
+    lambda record, weights: weights.write_bytes(weights.read_bytes()[:-1]),
+], ids=["truncated", "empty", "list", "other fields", "no record", "no weights", "no text", "truncated weights"])
 def test_a_damaged_result_is_computed_again(damage):
     (first,), _ = computed([tiny()])
     table = first.model.table

@@ -64,23 +64,32 @@ def test_the_first_item_seen_is_drawn_by_affinity_plus_effect(popularity):
     """One draw for each of 3000 users fits exp(M + Z): neither factor is too strong or too weak in it."""
     w = world(3000, 50, signal=1.0, popularity=popularity, n_train=1, n_valid=0, n_test=1, seed=1)
     m, z = w.affinity.double().numpy(), w.effect.double().numpy()
-    train, nothing = matrix(w.split.train), np.zeros((3000, 50), bool)
+    train, test = matrix(w.split.train), matrix(w.split.test)  # what is tested on is set aside before
     for feature in (m, z) if popularity else (m, np.random.default_rng(0).standard_normal(50)):
-        assert abs(score_test(w, train, nothing, feature, m + z)) < 4
-    assert score_test(w, train, nothing, m, z) > 10  # and the test can tell: affinity does matter,
-    assert popularity == 0 or score_test(w, train, nothing, z, m) > 10  # and the effect where there is one
+        assert abs(score_test(w, train, test, feature, m + z)) < 4
+    assert score_test(w, train, test, m, z) > 10  # and the test can tell: affinity does matter,
+    assert popularity == 0 or score_test(w, train, test, z, m) > 10  # and the effect where there is one
 
 
 @pytest.mark.parametrize("popularity", [0.0, 1.5])
 def test_test_items_are_drawn_by_affinity_alone(popularity):
-    """Among the items not seen before; 3000 users, one draw each."""
+    """From all items; 3000 users, one draw each: exp(M) fits, and Z has no part in it."""
     w = world(3000, 50, signal=1.0, popularity=popularity, n_train=5, n_valid=1, n_test=1, seed=2)
     m, z = w.affinity.double().numpy(), w.effect.double().numpy()
-    test, seen = matrix(w.split.test), matrix(w.split.train) | matrix(w.split.valid)
+    test, nothing = matrix(w.split.test), np.zeros((3000, 50), bool)
     for feature in (m, z) if popularity else (m,):
-        assert abs(score_test(w, test, seen, feature, m)) < 4
-    assert score_test(w, test, seen, m, 0 * m) > 10
-    assert popularity == 0 or score_test(w, test, seen, z, m + z) < -10
+        assert abs(score_test(w, test, nothing, feature, m)) < 4
+    assert score_test(w, test, nothing, m, 0 * m) > 10
+    assert popularity == 0 or score_test(w, test, nothing, z, m + z) < -10
+
+
+def test_what_is_tested_on_does_not_follow_the_effect(truth):
+    assert abs(correlation(matrix(truth.split.test).sum(0), truth.effect)) < 3 / np.sqrt(truth.split.n_items)
+
+
+def test_probe_in_a_world_without_the_effect():
+    still = world(100, 60, popularity=0.0, n_train=10)
+    assert probe(still.affinity, still) == pytest.approx({"affinity": 1.0, "popularity": 0.0, "bias": 0.0}, abs=1e-5)
 
 
 def test_parts_are_disjoint_and_of_the_sizes_asked_for():

@@ -42,7 +42,8 @@ class RD(Distiller):
         u = user_factors[:, :, None]
         sampled = torch.bmm(item_factors[random_items], u).squeeze(2)
         scores = torch.bmm(item_factors[self.top], u).squeeze(2)  # [n_users, K]
-        above = torch.searchsorted(sampled.neg().sort(1).values, scores.neg())  # how many are scored strictly higher
+        just_above = scores + 1e-5 * scores.abs()  # the same item's score may differ by rounding between two products
+        above = torch.searchsorted(sampled.neg().sort(1).values, just_above.neg())  # how many are scored higher
         estimate = above / self.n_samples * self.n_untrained[:, None] + 1
         return torch.tanh(self.mu * (estimate - self.ranks)).clamp(min=0)
 
