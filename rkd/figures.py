@@ -80,7 +80,7 @@ def score_against_popularity(popularity: np.ndarray, scores: dict[str, np.ndarra
     for axis, (name, values) in zip(np.atleast_1d(axes), scores.items()):
         z = (values - values[seen].mean()) / values[seen].std()
         rho = pd.Series(z[seen]).corr(pd.Series(popularity[seen]), method="spearman")
-        axis.scatter(popularity[seen], z[seen], s=6, alpha=0.35, color=COLOURS["unpopular"], linewidths=0)
+        axis.scatter(popularity[seen], z[seen], s=6, alpha=0.35, color=COLOURS["unpopular"], linewidths=0, rasterized=True)
         axis.set(title=name, xscale="log", xlabel="training interactions of the item")
         axis.text(0.04, 0.93, f"Spearman ρ = {rho:.2f}", transform=axis.transAxes, fontsize=10)
     np.atleast_1d(axes)[0].set_ylabel("mean score over users\n(standardised)")

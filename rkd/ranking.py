@@ -54,20 +54,21 @@ def _top_k_of_rows(scores: Tensor, k: int) -> Tensor:
     """Top k columns of each row [b, k], −1 for −inf.
 
     Columns c, c + w, c + 2w, … (w = width / CHUNKS) form a chunk. The best k + 1 scores of a row lie in the k + 1 chunks
-    of highest maximum, so that only these are searched: ten times faster than a top-k of the row on a CPU.
+    of highest maximum, so that only these are searched: several times faster than a top-k of the row on a CPU.
     """
     rows, width = scores.shape
-    chunked = scores.view(rows, CHUNKS, width // CHUNKS)
-    maxima = chunked.amax(1)  # [b, w]
-    chunks = maxima.topk(min(k + 1, maxima.shape[1])).indices  # [b, k + 1]
-    candidates = chunked.gather(2, chunks[:, None, :].expand(-1, CHUNKS, -1)).flatten(1)  # [b, CHUNKS (k + 1)]
-    columns = torch.arange(CHUNKS, device=scores.device)[:, None] * (width // CHUNKS) + chunks[:, None, :]
-    values, place = candidates.topk(min(k + 1, candidates.shape[1]))
-    top = columns.flatten(1).gather(1, place)
-    if values.shape[1] > k:  # a tie across the cut: which of the equals is in may depend on the search, so sort the row
-        tied = ((values[:, k - 1] == values[:, k]) & (values[:, k] > -torch.inf)).nonzero().flatten()
-        values, top = values[:, :k], top[:, :k]
-        top[tied] = scores[tied].sort(descending=True, stable=True).indices[:, :k]
-    top, by_id = top.sort()
-    values, by_score = values.gather(1, by_id).sort(descending=True, stable=True)
-    return top.gather(1, by_score).masked_fill_(values == -torch.inf, -1)
+    n_best = min(k + 1, width)  # one more than asked for shows a tie across the cut
+    if n_best * CHUNKS < width:
+        chunked = scores.view(rows, CHUNKS, width // CHUNKS)
+        chunks = chunked.amax(1).topk(n_best).indices[:, None, :].expand(-1, CHUNKS, -1)  # [b, CHUNKS, k + 1]
+        values, place = chunked.gather(2, chunks).flatten(1).topk(n_best)
+        columns = chunks + torch.arange(CHUNKS, device=scores.device)[:, None] * (width // CHUNKS)
+        top = columns.flatten(1).gather(1, place)
+    else:
+        values, top = scores.topk(n_best)
+    # Which of equal scores comes first depends on the search, so where there are any the whole row is sorted.
+    tied = ((values[:, 1:] == values[:, :-1]) & (values[:, 1:] > -torch.inf)).any(1).nonzero().flatten()
+    top = top[:, :k].masked_fill(values[:, :k] == -torch.inf, -1)
+    values, order = scores[tied].sort(descending=True, stable=True)
+    top[tied] = order[:, :k].masked_fill(values[:, :k] == -torch.inf, -1)
+    return top

@@ -39,7 +39,7 @@ def test_training_is_adam_on_the_plain_formula(split, backbone, weight, device):
     n, pairs, losses = split.n_users, split.train, []
     for _ in range(2):
         order = torch.randperm(len(pairs), generator=generator, device=device)
-        negatives = NegativeSampler(pairs)(pairs.users[order], generator)
+        negatives = NegativeSampler(pairs)(pairs.users, generator)[order]
         for u, i, j in zip(*(x.split(50) for x in (pairs.users[order], pairs.items[order] + n, negatives + n))):
             e = model.propagate(table)
             decay = (table[u].square().sum() + table[i].square().sum() + table[j].square().sum()) / 2 / len(u)
