@@ -48,7 +48,7 @@ def weighted_mean(per_user: Tensor, weight: Tensor) -> Tensor:
 def ranking_distillation(scores: Tensor, weight: Tensor) -> Tensor:
     """−Σ_r w_r log σ(s_r) of each user, for the teacher's top items: scores, weights [n, K] → [n].
 
-    (Tang & Wang, KDD 2018, Eq. 6)
+    (Tang & Wang, KDD 2018: the distillation loss, weights as in RD)
     """
     return -(weight * logsigmoid(scores)).sum(1)
 
@@ -56,6 +56,6 @@ def ranking_distillation(scores: Tensor, weight: Tensor) -> Tensor:
 def collaborative_distillation(scores: Tensor, probability: Tensor) -> Tensor:
     """Binary cross-entropy of σ(s) to the teacher's probability, mean over the items: [n, L] each → [n].
 
-    (Lee et al., ICDM 2019, Eq. 9)
+    (Lee et al., ICDM 2019: L_CD)
     """
     return binary_cross_entropy_with_logits(scores, probability, reduction="none").mean(1)

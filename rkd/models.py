@@ -121,7 +121,7 @@ class MF(nn.Module):
 class LightGCN(MF):
     """MF whose embeddings are first spread over the graph of training interactions: E = mean(E₀, ÂE₀, …, Â^L E₀).
 
-    Â is the adjacency of users and items with entries 1 / √(deg u · deg i).          (He et al., SIGIR 2020, Eq. 4, 7)
+    Â is the adjacency of users and items with entries 1 / √(deg u · deg i).          (He et al., SIGIR 2020, Eq. 7, 8)
     n_layers : L. The other arguments are MF's. Raises ValueError where n_layers is below 1.
     """
 

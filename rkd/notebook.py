@@ -4,14 +4,15 @@ import inspect
 import platform
 from importlib.metadata import version
 
-from IPython.display import Code
+from IPython.display import Markdown
 
 from .provenance import PACKAGES
 
 
-def show(*things) -> Code:
+def show(*things) -> Markdown:
     """The source of functions or classes, as it is in rkd, highlighted."""
-    return Code("\n\n".join(inspect.getsource(thing).rstrip() for thing in things), language="python")
+    source = "\n\n".join(inspect.getsource(thing).rstrip() for thing in things)
+    return Markdown(f"```python\n{source}\n```")
 
 
 def versions() -> str:

@@ -14,7 +14,7 @@ def popularity_groups(counts: Tensor, n_groups: int) -> Tensor:
     counts : [n_items] int64, training interactions per item.
     Returns [n_items] int64: 0 for the most popular group … n_groups − 1 for the least. An item on a cut goes to the
     side that holds its middle, so each group's mass is within one item's popularity of equal. Equal counts are ordered
-    by item id; items without interactions are in the last group.       (UnKD, Section 4.2: Group Partition)
+    by item id; items without interactions are in the last group.       (UnKD: group partition)
 
     Raises ValueError where n_groups is not between 1 and the number of items with interactions.
     """

@@ -15,7 +15,7 @@ class CD(Distiller):
     The items, training items apart, are drawn afresh each epoch without replacement, p(rank r) ∝ exp(−r / temperature).
 
     guide : whose ranking they are drawn from: "student" (its present one, renewed every ``refresh`` epochs: what the
-            student would show and the teacher may correct) or "teacher".        (paper, Section 4.2)
+            student would show and the teacher may correct) or "teacher".
     """
 
     def __init__(self, teacher, split, generator, *, guide: str = "student", n_samples: int = 30,

@@ -10,7 +10,7 @@ from .base import Distiller
 class RD(Distiller):
     """L = mean_u −Σ_r w_r log σ(s_{u, i_r}) over the K items that the teacher ranks highest for u, training items apart.
 
-    w_r ∝ exp(−r / sharpness) · max(0, tanh(mu · (r̂ − r))), summing to 1 over the list (paper, Section 3.3): an item
+    w_r ∝ exp(−r / sharpness) · max(0, tanh(mu · (r̂ − r))), summing to 1 over the list, the hybrid weights: an item
     counts more the higher the teacher ranks it, and only while the student's own rank r̂ of it is lower. r̂ is
     estimated from how many of ``n_samples`` random untrained items the student scores above it; in the first
     ``warmup`` epochs, when that says nothing yet, the first factor stands alone.
