@@ -47,26 +47,26 @@ def shares(table: pd.DataFrame) -> Figure:
 
 
 def change_over_student(frame: pd.DataFrame) -> Figure:
-    """Relative change over the plain student of each method's popular and unpopular Recall@10, each seed a dot.
-
-    frame: tidy, of one data set.
-    """
-    wide = frame.pivot(index=["method", "seed"], columns="metric", values="value")
-    rows, order = [], [NAMES.get(m, m) for m in frame["method"].unique() if m not in ("none", "teacher")]
+    """Relative change over the plain student of each method's popular and unpopular Recall@10, each seed a dot, and a
+    panel for each data set of a tidy frame."""
+    order = [NAMES.get(m, m) for m in frame["method"].unique() if m not in ("none", "teacher")]
+    rows = []
     for half in COLOURS:
-        recall = wide[f"{half}/recall@10"]
-        change = recall / recall["none"].mean() - 1
-        rows += [{"method": NAMES.get(m, m), "half": half, "change": x}
-                 for (m, _), x in change.items() if m not in ("none", "teacher")]
-    table = pd.DataFrame(rows)
-    figure, axis = plt.subplots(figsize=(6.5, 3.4))
-    sns.barplot(table, x="method", y="change", hue="half", order=order, palette=COLOURS, errorbar=None, saturation=1, ax=axis)
-    sns.stripplot(table, x="method", y="change", hue="half", order=order, palette=["black", "black"], dodge=True, size=4,
-                  legend=False, ax=axis)
-    axis.axhline(0, color="black", linewidth=1)
-    axis.yaxis.set_major_formatter("{x:+.1%}")
-    axis.set(xlabel="", ylabel="Recall@10 against\nthe plain student")
-    axis.legend(title="half of the items", loc="upper left", bbox_to_anchor=(1, 1))
+        recall = frame[frame["metric"] == f"{half}/recall@10"]
+        student = recall[recall["method"] == "none"].groupby("dataset")["value"].mean()
+        change = recall["value"] / recall["dataset"].map(student) - 1
+        rows.append(recall.assign(half=half, change=change, method=recall["method"].map(NAMES)))
+    table = pd.concat(rows)
+    datasets = table["dataset"].unique()
+    figure, axes = plt.subplots(1, len(datasets), figsize=(6 * len(datasets), 3.4), sharey=True, squeeze=False)
+    for axis, dataset in zip(axes[0], datasets):
+        part = {"data": table[table["dataset"] == dataset], "x": "method", "y": "change", "hue": "half", "order": order}
+        sns.barplot(**part, palette=COLOURS, errorbar=None, saturation=1, legend=axis is axes[0, -1], ax=axis)
+        sns.stripplot(**part, palette=["black", "black"], dodge=True, size=4, legend=False, ax=axis)
+        axis.axhline(0, color="black", linewidth=1)
+        axis.set(title=dataset, xlabel="", ylabel="Recall@10 against\nthe plain student")
+        axis.yaxis.set_major_formatter(lambda x, _: f"{100 * x:+.3g} %")
+    axes[0, -1].legend(title="half of the items", loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from .provenance import write_provenance
 from .runs import Result
 
-NAMES = {"none": "Student", "teacher": "Teacher", "rd": "RD", "cd": "CD", "de_rrd": "DE-RRD", "htd": "HTD",
+NAMES = {"none": "Student", "student": "Student", "teacher": "Teacher", "rd": "RD", "cd": "CD", "de_rrd": "DE-RRD", "htd": "HTD",
          "unkd": "UnKD"}
 PAPERS = {"ml-1m": "movielens", "citeulike": "citeulike", "apps": "apps"}  # our names of data sets → UnKD's
 PUBLISHED = Path(__file__).with_name("published")

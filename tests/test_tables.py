@@ -1,0 +1,106 @@
+"""Tidy results → tables and figures, on results made by hand."""
+
+import json
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from rkd import figures, tables
+from rkd.provenance import provenance_of
+from rkd.runs import Result, Run
+
+RECALLS = {"teacher": (0.30, 0.06), "none": (0.20, 0.04), "rd": (0.25, 0.03), "cd": (0.22, 0.02)}
+
+
+def result(method, seed, dataset="ml-1m") -> Result:
+    popular, unpopular = RECALLS[method]
+    metrics = {"recall@10": 0.1 + 0.01 * seed, "popular/recall@10": popular + 0.02 * seed,
+               "unpopular/recall@10": unpopular, "unpopular_share": 0.5, "unpopular_share@10": 0.1}
+    where = {"commit": "abc", "dirty": False, "data": dataset, "split": "unkd, seed 0", "fingerprint": "f",
+             "python": "3", "torch": "2", "device": "cpu (x)"}
+    return Result(Run(dataset, method, seed), f"{dataset}{method}{seed}", metrics, metrics, [], 1, 1, 2.0, 1.0, where)
+
+
+@pytest.fixture
+def results():
+    return [result(method, seed) for method in RECALLS for seed in (0, 1)]
+
+
+def test_mean_and_std_over_seeds_by_hand(results):
+    table = tables.mean_std(tables.tidy(results), ["popular/recall@10", "unpopular/recall@10"])
+    assert list(table.columns) == ["Teacher", "Student", "RD", "CD"]
+    assert table.loc[("ml-1m", "popular/recall@10"), "RD"] == "0.2600 ± 0.0141"  # 0.25 and 0.27: 0.02 / √2
+    assert table.loc[("ml-1m", "unpopular/recall@10"), "CD"] == "0.0200 ± 0.0000"
+    one = tables.mean_std(tables.tidy(results[:1]), ["popular/recall@10"])
+    assert one.iloc[0, 0] == "0.3000"
+
+
+def test_table1_sets_ours_beside_the_published():
+    frame = tables.tidy([result(m, s, dataset) for dataset in ("ml-100k", "ml-1m") for m in RECALLS for s in (0, 1)])
+    table = tables.unkd_table1(frame)
+    assert table.loc[("ml-1m", "unpopular", "published")].to_dict() == {
+        "Teacher": "0.0517", "Student": "0.0250", "RD": "0.0242", "CD": "0.0179"}  # the paper's Table 1
+    assert table.loc[("ml-1m", "popular", "ours"), "Student"] == "0.2100 ± 0.0141"
+    assert ("ml-100k", "popular", "published") not in table.index  # not a data set of the paper's
+
+
+def test_table2_sets_ours_beside_the_published():
+    facts = {name: {"users": 1, "items": 2, "interactions": 3, "sparsity_percent": 4.5, "fingerprint": ""}
+             for name in ("citeulike", "ml-100k")}
+    table = tables.unkd_table2(facts)
+    assert table.loc[("citeulike", "published")].tolist() == [5219, 25181, 125580, 99.91]
+    assert table.loc[("ml-100k", "ours")].tolist() == [1, 2, 3, 4.5] and len(table) == 3
+
+
+def test_verdicts():
+    assert tables.verdict("a", pd.Series([2.0, 2.1]), pd.Series([1.0, 1.1])) == "a: yes"
+    assert tables.verdict("a", pd.Series([1.0, 1.1]), pd.Series([2.0, 2.1])) == "a: no"
+    # a difference of 0.1 with a standard error of √(0.02 / 2 + 0.02 / 2) ≈ 0.14
+    assert tables.verdict("a", pd.Series([1.2, 1.0]), pd.Series([1.1, 0.9])) == "a: within the spread of the seeds"
+    assert tables.verdict("a", pd.Series([1.0]), pd.Series([0.9])) == "a: yes"  # one seed has no spread
+
+
+def test_a_saved_table_reads_back_in_every_form(results, tmp_path, monkeypatch):
+    monkeypatch.setenv("RKD_FIGURES", str(tmp_path))
+    table = tables.unkd_table1(tables.tidy(results))
+    tables.save_table(table, "t", "laptop", results)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "laptop" / "t.csv"), table.reset_index(), check_dtype=False)
+    assert r"0.2100 $\pm$ 0.0141" in (tmp_path / "laptop" / "t.tex").read_text()
+    assert "| 0.2100 ± 0.0141 " in (tmp_path / "laptop" / "t.md").read_text()
+    kept = json.loads((tmp_path / "laptop" / "t.provenance.json").read_text())
+    assert kept["seeds"] == [0, 1] and kept["runs"] == 8 and kept["seconds"] == 16 and kept["commits"] == ["abc"]
+    assert kept["data"] == {"ml-1m": {"split": "unkd, seed 0", "fingerprint": "f", "device": "cpu (x)", "torch": "2"}}
+
+
+@pytest.mark.parametrize("field", ["split", "fingerprint", "device", "torch"])
+def test_results_that_do_not_belong_together_make_no_table(results, field, tmp_path, monkeypatch):
+    monkeypatch.setenv("RKD_FIGURES", str(tmp_path))
+    results[3] = replace(results[3], provenance=results[3].provenance | {field: "other"})
+    with pytest.raises(ValueError, match=f"results of mixed provenance on ml-1m .{field}: .*'other'"):
+        tables.save_table(tables.unkd_table1(tables.tidy(results)), "t", "laptop", results)
+    assert not list((tmp_path / "laptop").iterdir())
+
+
+def test_provenance_tells_settings_apart(results):
+    assert provenance_of(results)["settings"] == provenance_of(results[::-1])["settings"]
+    assert provenance_of(results)["settings"] != provenance_of(results[1:])["settings"]
+
+
+def test_changes_over_the_student_are_drawn_as_they_are(results):
+    """One panel a data set; popular RD: the mean of 0.25 and 0.27 over the mean of 0.20 and 0.22, less 1."""
+    frame = tables.tidy([*results, *(result(m, 0, "apps") for m in RECALLS)])
+    axes = figures.change_over_student(frame).axes
+    assert [axis.get_title() for axis in axes] == ["ml-1m", "apps"]
+    bars = {round(bar.get_height(), 6) for bar in axes[0].patches if bar.get_height()}
+    assert bars == {round(x, 6) for x in (0.26 / 0.21 - 1, 0.23 / 0.21 - 1, 0.03 / 0.04 - 1, 0.02 / 0.04 - 1)}
+
+
+def test_figures_are_the_same_bytes_whenever_they_are_drawn(tmp_path, monkeypatch):
+    figures.use_style()
+    written = []
+    for place in ("one", "two"):
+        monkeypatch.setenv("RKD_FIGURES", str(tmp_path / place))
+        figures.save_figure(figures.causal_graph(), "graph", "laptop", [])
+        written.append([(tmp_path / place / "laptop" / f"graph.{kind}").read_bytes() for kind in ("png", "svg")])
+    assert written[0] == written[1]
