@@ -9,10 +9,13 @@ PATH = Path(__file__).with_name("tuned.json")
 def tuned(dataset: str, backbone: str, method: str) -> dict:
     """lr, l2, weight and the method's own settings; method may be "teacher" or "none" (the plain student).
 
-    Where none were chosen, those of MF on the same data stand in, then those of MF on MovieLens-100K.
+    What was not chosen for the data set and backbone comes from the nearest that was: a distillation's weight from MF
+    on the same data or on MovieLens-100K, its lr and l2 from the plain student of the same backbone.
     """
     chosen = json.loads(PATH.read_text(encoding="utf-8"))
-    for source, base in ((dataset, backbone), (dataset, "mf"), ("ml-100k", "mf")):
-        if method in (found := chosen.get(source, {}).get(base, {})):
-            return {"weight": 0.0} | found[method]
-    return {"lr": 1e-3, "l2": 1e-2, "weight": 0.1}
+    plain = "teacher" if method == "teacher" else "none"
+    settings = {"lr": 1e-3, "l2": 1e-2, "weight": 0.0 if method == plain else 0.1}
+    for source in (("ml-100k", "mf", method), (dataset, "mf", method), ("ml-100k", backbone, plain),
+                   (dataset, backbone, plain), (dataset, backbone, method)):  # the nearest last
+        settings |= chosen.get(source[0], {}).get(source[1], {}).get(source[2], {})
+    return settings

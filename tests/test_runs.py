@@ -85,17 +85,25 @@ def test_a_runs_defaults(untuned):
 
 
 def test_tuned_settings_stand_in_for_what_is_not_given(untuned):
-    """Of the data set and backbone, else of MF on the same data, else of MF on MovieLens-100K, else the plain ones."""
     rkd.tuned.PATH.write_text(json.dumps({
         "a": {"mf": {"cd": {"lr": 1, "l2": 2, "weight": 3, "t1": 4.0}}, "lightgcn": {"cd": {"lr": 5, "l2": 6}}},
-        "ml-100k": {"mf": {"cd": {"lr": 7, "l2": 8, "weight": 9}}}}))
+        "b": {"mf": {"none": {"lr": 10, "l2": 11}}, "lightgcn": {"none": {"lr": 12, "l2": 13}}},
+        "ml-100k": {"mf": {"cd": {"lr": 7, "l2": 8, "weight": 9}, "teacher": {"lr": 14, "l2": 15}}}}))
     run = Run("a", "cd")
     assert (run.lr, run.l2, run.weight, dict(run.settings)["t1"]) == (1, 2, 3, 4.0)
     run = Run("a", "cd", lr=0.5, settings={"t1": 2.5, "t2": 1})
     assert (run.lr, run.l2, dict(run.settings)) == (0.5, 2, settings_of("cd") | {"t1": 2.5, "t2": 1})
-    assert Run("a", "cd", backbone="lightgcn").lr == 5 and Run("b", "cd", backbone="lightgcn").lr == 7
-    assert (Run("a", "rd").lr, Run("a", "rd").l2, Run("a", "rd").weight) == (1e-3, 1e-2, 0.1)
-    assert Run("a", "none").weight == Run("a", "teacher").weight == 0
+
+    def found(*arguments):
+        run = Run(*arguments[:2], backbone=arguments[2])
+        return run.lr, run.l2, run.weight
+
+    assert found("a", "cd", "lightgcn") == (5, 6, 3)  # the weight of MF
+    assert found("b", "cd", "mf") == (10, 11, 9)  # the plain student's lr and l2, MovieLens-100K's weight
+    assert found("b", "cd", "lightgcn") == (12, 13, 9)
+    assert found("c", "cd", "mf") == (7, 8, 9)  # all from MovieLens-100K
+    assert found("c", "teacher", "lightgcn") == found("ml-100k", "teacher", "mf") == (14, 15, 0)
+    assert found("a", "rd", "mf") == (1e-3, 1e-2, 0.1) and found("a", "none", "mf") == (1e-3, 1e-2, 0.0)  # nothing known
 
 
 def test_a_runs_teacher_shares_data_seed_and_backbone():
