@@ -132,7 +132,7 @@ def _tune(options) -> None:
 def _bench(options) -> None:
     seconds = bench(options.dataset, options.threads, options.device)
     jobs = joblib.cpu_count()
-    print(f"All runs of each scale, MF, would take about (minutes, {jobs} processes): " + ", ".join(
+    print(f"The notebooks' runs would take about (minutes, {jobs} processes): " + ", ".join(
         f"{scale} {minutes:.1f}" for scale, minutes in estimate(options.dataset, seconds, jobs).items()))
     if options.json:
         _print_json(seconds)

@@ -7,6 +7,7 @@ from itertools import count
 
 import torch
 
+from . import scales
 from .catalog import CATALOG
 from .data import Split
 from .device import resolve_device
@@ -15,7 +16,6 @@ from .evaluate import evaluate, factors
 from .models import BACKBONES, MF
 from .runs import split_of
 from .sampling import NegativeSampler
-from .scales import SCALES
 from .train import adam, train_epoch
 
 REPEATS = 5
@@ -51,14 +51,15 @@ def bench(dataset: str, threads: int | None = None, device: str = "auto", log=pr
 
 
 def estimate(dataset: str, seconds: dict[str, float], jobs: int) -> dict[str, float]:
-    """Minutes that each scale's runs of MF would take with ``jobs`` processes, from one data set's ``bench``.
+    """Minutes that the notebooks' runs would take at each scale with ``jobs`` processes, from one data set's ``bench``.
 
     An epoch's cost is taken as proportional to the interactions, the number of epochs as TYPICAL_EPOCHS.
     """
-    per_seed = seconds["mf-100"] + seconds["mf-10"] + sum(seconds[f"{name}-10"] for name in METHODS)
+    epoch = seconds | {"teacher-10": seconds["mf-100"], "none-10": seconds["mf-10"]}
+    per_seed = sum(epoch[f"{name}-10"] for name in scales.METHODS)
     size = len(split_of(dataset).train) / 0.8
     minutes = {}
-    for name, scale in SCALES.items():
+    for name, scale in scales.SCALES.items():
         interactions = sum(CATALOG[d].interactions if d in CATALOG else len(split_of(d).train) / 0.8
                            for d in scale.datasets)
         epochs = min(TYPICAL_EPOCHS, scale.epochs)

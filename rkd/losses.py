@@ -59,3 +59,11 @@ def collaborative_distillation(scores: Tensor, probability: Tensor) -> Tensor:
     (Lee et al., ICDM 2019: L_CD)
     """
     return binary_cross_entropy_with_logits(scores, probability, reduction="none").mean(1)
+
+
+def pairwise_distillation(better: Tensor, worse: Tensor, possible: Tensor) -> Tensor:
+    """−mean log σ(s⁺ − s⁻) of each user over its pairs; scores [n, P] each, ``possible`` bool [n, P] → [n].
+
+    (Chen et al., WSDM 2023: L_G, with a mean over pairs as in the released code.) A user without pairs has loss 0.
+    """
+    return -(logsigmoid(better - worse) * possible).sum(1) / possible.sum(1).clamp(min=1)

@@ -59,3 +59,30 @@ def draw_ranks(n_rows: int, n_draws: int, depth: int, temperature: float, device
         raise ValueError(f"{n_draws} distinct ranks cannot be drawn from a ranking {depth} deep")
     noise = torch.empty(n_rows, depth, device=device).exponential_(generator=generator).log_().neg_()  # Gumbel(0, 1)
     return (noise - torch.arange(depth, device=device) / temperature).topk(n_draws).indices
+
+
+def draw_two_ranks(lengths: Tensor, n_draws: int, temperature: float, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Two different 0-based ranks, n_draws times for each row: the first with p(r) ∝ exp(−r / temperature) over the
+    row's ``lengths`` [n_rows] ranks, the second the same over the ranks left: [n_rows, n_draws] each.
+
+    Rows with fewer than two ranks yield zeros. By inversion of the truncated geometric distribution; for the second,
+    the first's share of the unit interval is cut out.
+    """
+    def uniform():
+        return torch.rand(len(lengths), n_draws, device=lengths.device, dtype=real(lengths.device), generator=generator)
+
+    def below(rank):  # the probability of the ranks before this one
+        return torch.expm1(-rank / temperature) / torch.expm1(-length / temperature)
+
+    def invert(x):  # the rank in whose share of the unit interval x lies
+        rank = torch.floor(-temperature * torch.log1p(x * torch.expm1(-length / temperature))).long()
+        return torch.minimum(rank, (lengths - 1).clamp(min=0)[:, None])
+
+    length = lengths[:, None].clamp(min=1).to(real(lengths.device))
+    first = invert(uniform())
+    start, end = below(first), below(first + 1)
+    x = uniform() * (1 - (end - start))
+    second = invert(torch.where(x < start, x, x + (end - start)))
+    last = (lengths - 1).clamp(min=0)[:, None]  # rounding at the cut must not yield the first again
+    second = torch.where(second == first, torch.where(first < last, first + 1, first - 1).clamp(min=0), second)
+    return first, torch.where(last > 0, second, first)

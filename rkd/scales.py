@@ -1,9 +1,12 @@
 """How much to compute: the data sets, seeds and sizes of a whole set of tables and figures."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .readers import DataError
 from .runs import Run, split_of
+
+METHODS = ("teacher", "none", "rd", "cd")  # what the notebooks train at every scale; "none": the student on its own
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Scale:
             raise DataError(f"none of {', '.join(self.datasets)} can be had; see the lines above")
         return tuple(found)
 
-    def runs(self, dataset: str, methods: list[str], backbone: str = "mf", **settings) -> list[Run]:
+    def runs(self, dataset: str, methods: Iterable[str], backbone: str = "mf", **settings) -> list[Run]:
         """Each method with each seed on one data set; "teacher" and "none" are methods. settings: further ones of Run,
         of which epochs cannot go above the scale's own."""
         settings["epochs"] = min(settings.get("epochs", self.epochs), self.epochs)

@@ -5,8 +5,9 @@ import inspect
 from .base import Batch, Distiller
 from .cd import CD
 from .rd import RD
+from .unkd import UnKD
 
-METHODS: dict[str, type[Distiller]] = {"rd": RD, "cd": CD}
+METHODS: dict[str, type[Distiller]] = {"rd": RD, "cd": CD, "unkd": UnKD}
 
 
 def settings_of(method: str) -> dict:
