@@ -10,12 +10,14 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
+IMPORTED = {path: path.stat().st_mtime_ns for path in PACKAGE.rglob("*.py")}  # what this process runs, by time of change
 
 
 def code_fingerprint(*roots: tuple[str, str]) -> str:
     """Hash of the definitions ``roots``, (module, name) pairs such as ("rkd.train", "train"), and all they use.
 
-    Raises ValueError for a root that is not defined at the top level of a module of this package.
+    Raises ValueError for a root that is not defined at the top level of a module of this package, and where a file was
+    edited after this process imported it: the hash would speak of code that is not what runs.
     """
     todo, seen, texts = list(roots), set(), []
     while todo:
@@ -23,6 +25,7 @@ def code_fingerprint(*roots: tuple[str, str]) -> str:
         if item in seen:
             continue
         seen.add(item)
+        _check_unedited(module)
         definitions, imports = _read(module)
         if name in imports and _path(".".join(imports[name])):  # a whole module: all that it defines
             whole = ".".join(imports[name])
@@ -62,6 +65,13 @@ def _read(module: str) -> tuple[dict[str, tuple[str, frozenset]], dict[str, tupl
                 before = definitions.get(name, ("", frozenset()))
                 definitions[name] = before[0] + "\n" + text, before[1] | used
     return definitions, imports
+
+
+def _check_unedited(module: str) -> None:
+    path = _path(module)
+    if path and IMPORTED.setdefault(path, changed := path.stat().st_mtime_ns) != changed:
+        raise ValueError(f"{path.relative_to(PACKAGE.parent)} was edited since it was imported: restart the kernel (or the "
+                         "process), so that the edit takes effect")
 
 
 def _path(module: str) -> Path | None:

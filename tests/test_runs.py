@@ -164,18 +164,24 @@ def test_the_data_decide_not_their_name(tmp_path):
     assert key == copy != less
 
 
+def restart():
+    """Have the code read anew, as a new process would."""
+    rkd.fingerprint._read.cache_clear()
+    rkd.fingerprint.IMPORTED.clear()
+
+
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     """A copy of the package, whose code the keys are made of."""
     copy = shutil.copytree(ROOT / "rkd", tmp_path / "copied" / "rkd", ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(rkd.fingerprint, "PACKAGE", copy)
-    rkd.fingerprint._read.cache_clear()
+    restart()
     yield copy
-    rkd.fingerprint._read.cache_clear()
+    restart()
 
 
 def keys() -> dict[tuple, str]:
-    rkd.fingerprint._read.cache_clear()
+    restart()
     return {(b, m): key_of(tiny(m, backbone=b)) for b in ("mf", "lightgcn") for m in ("teacher", "none", "rd", "cd")}
 
 
@@ -265,7 +271,7 @@ def test_code_counts_however_it_is_imported(package, lines, call):
     (package / "distill" / "own.py").write_text(f"{lines}\n\n\ndef own(x):\n    return {call}(x, x)\n")
 
     def fingerprint():
-        rkd.fingerprint._read.cache_clear()
+        restart()
         return rkd.fingerprint.code_fingerprint(("rkd.distill.own", "own"))
 
     before = fingerprint()
@@ -277,6 +283,15 @@ def test_an_import_that_hides_code_is_refused(package):
     (package / "distill" / "own.py").write_text("import rkd.losses\n\n\ndef own(x):\n    return x\n")
     with pytest.raises(ValueError, match="own says 'import rkd.losses': import the names"):
         rkd.fingerprint.code_fingerprint(("rkd.distill.own", "own"))
+
+
+def test_code_edited_under_a_running_process_is_refused(package):
+    """Its result would be kept under the key of code that did not compute it."""
+    key_of(tiny("cd"))
+    path = package / "losses.py"
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
+    with pytest.raises(ValueError, match="losses.py was edited since it was imported: restart the kernel"):
+        key_of(tiny("cd"))
 
 
 def test_a_method_outside_the_package_has_no_key(monkeypatch):
