@@ -38,7 +38,8 @@ def shares(table: pd.DataFrame) -> Figure:
         for offset, half, values in ((-0.2, "popular", 1 - row), (0.2, "unpopular", row)):
             bars = axis.bar(place + offset, values, 0.38, color=COLOURS[half], label=half)
             axis.bar_label(bars, fmt="{:.0%}", padding=2, fontsize=9)
-        axis.set(title=dataset, xticks=place, xticklabels=[label.replace("'s ", "'s\n") for label in row.index], ylim=(0, 1.08))
+        labels = [label.replace("'s ", "'s\n") for label in row.index]
+        axis.set(title=dataset, xticks=place, xticklabels=labels, ylim=(0, 1.08))
         axis.yaxis.set_major_formatter("{x:.0%}")
         axis.grid(axis="x", visible=False)
     axes[0, 0].set_ylabel("share of items")
@@ -80,7 +81,8 @@ def score_against_popularity(popularity: np.ndarray, scores: dict[str, np.ndarra
     for axis, (name, values) in zip(np.atleast_1d(axes), scores.items()):
         z = (values - values[seen].mean()) / values[seen].std()
         rho = pd.Series(z[seen]).corr(pd.Series(popularity[seen]), method="spearman")
-        axis.scatter(popularity[seen], z[seen], s=6, alpha=0.35, color=COLOURS["unpopular"], linewidths=0, rasterized=True)
+        axis.scatter(popularity[seen], z[seen], s=6, alpha=0.35, color=COLOURS["unpopular"], linewidths=0,
+                     rasterized=True)
         axis.set(title=name, xscale="log", xlabel="training interactions of the item")
         axis.text(0.04, 0.93, f"Spearman ρ = {rho:.2f}", transform=axis.transAxes, fontsize=10)
     np.atleast_1d(axes)[0].set_ylabel("mean score over users\n(standardised)")
@@ -109,8 +111,8 @@ def causal_graph() -> Figure:
         axis.annotate("", xy=nodes[end][:2], xytext=nodes[start][:2], arrowprops={
             "arrowstyle": "-|>", "shrinkA": 19, "shrinkB": 19, "lw": 2.2, "color": colour, "mutation_scale": 18})
     for letter, (x, y, word) in nodes.items():
-        axis.scatter(x, y, s=1100, color="white", edgecolors=COLOURS["popular"] if letter == "Z" else "black", linewidths=2,
-                     zorder=3)
+        edge = COLOURS["popular"] if letter == "Z" else "black"
+        axis.scatter(x, y, s=1100, color="white", edgecolors=edge, linewidths=2, zorder=3)
         axis.text(x, y, letter, ha="center", va="center", fontsize=14, zorder=4)
         axis.text(x, y - 0.42, word, ha="center", va="top", fontsize=10.5)
     axis.text(5.6, 1.75, "TE = PEM + PEZ", fontsize=12, weight="bold")

@@ -70,8 +70,8 @@ def _read(module: str) -> tuple[dict[str, tuple[str, frozenset]], dict[str, tupl
 def _check_unedited(module: str) -> None:
     path = _path(module)
     if path and IMPORTED.setdefault(path, changed := path.stat().st_mtime_ns) != changed:
-        raise ValueError(f"{path.relative_to(PACKAGE.parent)} was edited since it was imported: restart the kernel (or the "
-                         "process), so that the edit takes effect")
+        raise ValueError(f"{path.relative_to(PACKAGE.parent)} was edited since it was imported: restart the kernel (or "
+                         "the process), so that the edit takes effect")
 
 
 def _path(module: str) -> Path | None:

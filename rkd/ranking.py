@@ -16,7 +16,8 @@ def top_k(user_factors: Tensor, item_factors: Tensor, users: Tensor, k: int, exc
     exclude : a user's items there are never returned.
     Returns [n, k] int64, with −1 where a user has fewer than k items left.
 
-    Raises ValueError where a factor is not finite or the scores overflow. Memory: one block of scores, at least one row of n_items.
+    Raises ValueError where a factor is not finite or the scores overflow. Memory: one block of scores, at least one row
+    of n_items.
     """
     for name, table in (("user", user_factors), ("item", item_factors)):
         if not bool(table.isfinite().all()):

@@ -208,7 +208,8 @@ def _store(run: Run, key: str, fit: Fit, split: Split, device: torch.device) -> 
     record.parent.mkdir(parents=True, exist_ok=True)
     _write(weights, lambda path: save_file({"table": fit.model.table.detach().cpu().contiguous()}, path))
     values = {f.name: getattr(result, f.name) for f in fields(Result)} | {"run": run.as_dict()}
-    _write(record, lambda path: path.write_text(json.dumps(values, indent=1), encoding="utf-8"))  # last: it says the run is whole
+    text = json.dumps(values, indent=1)
+    _write(record, lambda path: path.write_text(text, encoding="utf-8"))  # last: it says that the run is whole
     return result
 
 

@@ -8,8 +8,7 @@ import pandas as pd
 from .provenance import write_provenance
 from .runs import Result
 
-NAMES = {"none": "Student", "student": "Student", "teacher": "Teacher", "rd": "RD", "cd": "CD", "de_rrd": "DE-RRD", "htd": "HTD",
-         "unkd": "UnKD"}
+NAMES = {"none": "Student", "student": "Student", "teacher": "Teacher", "rd": "RD", "cd": "CD", "unkd": "UnKD"}
 PAPERS = {"ml-1m": "movielens", "citeulike": "citeulike", "apps": "apps"}  # our names of data sets → UnKD's
 PUBLISHED = Path(__file__).with_name("published")
 

@@ -76,10 +76,11 @@ def train(model: MF, split: Split, *, lr: float = 1e-3, l2: float = 1e-2, epochs
         if not evaluates:
             continue
         metrics = evaluate(model, split, on="valid", ks=(10,))
-        fit.history.append({"epoch": epoch, "loss": loss, "ndcg@10": metrics["ndcg@10"], "recall@10": metrics["recall@10"]})
-        bar.set_postfix_str(f"validation ndcg@10 {metrics['ndcg@10']:.4f}")
-        if metrics["ndcg@10"] > best:
-            best, fit.best_epoch = metrics["ndcg@10"], epoch
+        ndcg = metrics["ndcg@10"]
+        fit.history.append({"epoch": epoch, "loss": loss, "ndcg@10": ndcg, "recall@10": metrics["recall@10"]})
+        bar.set_postfix_str(f"validation ndcg@10 {ndcg:.4f}")
+        if ndcg > best:
+            best, fit.best_epoch = ndcg, epoch
             best_table.copy_(model.table.detach())
         elif len(fit.history) - fit.best_epoch // EVALUATE_EVERY >= PATIENCE:
             break
@@ -112,10 +113,10 @@ def distill(teacher, split: Split, method: str, *, backbone: str = "mf", dim: in
     if (len(teacher[0]), len(teacher[1])) != (split.n_users, split.n_items):
         raise ValueError(f"the teacher is of {len(teacher[0])} users and {len(teacher[1])} items, "
                          f"the split of {split.n_users} and {split.n_items}")
-    return train(BACKBONES[backbone](split, dim, seed), split, epochs=epochs, seed=seed, device=device, progress=progress,
-                 lr=defaults["lr"] if lr is None else lr, l2=defaults["l2"] if l2 is None else l2,
-                 weight=defaults["weight"] if weight is None else weight,
-                 distiller=partial(METHODS[method], teacher, **settings))
+    chosen = {name: defaults[name] if given is None else given
+              for name, given in (("lr", lr), ("l2", l2), ("weight", weight))}
+    return train(BACKBONES[backbone](split, dim, seed), split, **chosen, epochs=epochs, seed=seed, device=device,
+                 progress=progress, distiller=partial(METHODS[method], teacher, **settings))
 
 
 def adam(model: MF, lr: float, method=None) -> torch.optim.Adam:

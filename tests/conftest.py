@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+import rkd.tuned
 from rkd.data import Interactions, Split
 
 torch.set_num_threads(1)  # the sizes here are tiny: more threads only wait for each other
@@ -57,3 +58,10 @@ def interactions_of(dense, name="data") -> Interactions:
     """The pairs of a dense matrix."""
     users, items = np.nonzero(dense)
     return Interactions(*np.shape(dense), torch.from_numpy(users), torch.from_numpy(items), name)
+
+
+@pytest.fixture
+def untuned(tmp_path, monkeypatch):
+    """No tuned settings for anything."""
+    monkeypatch.setattr(rkd.tuned, "PATH", tmp_path / "tuned.json")
+    rkd.tuned.PATH.write_text("{}")

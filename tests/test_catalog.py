@@ -19,10 +19,9 @@ import pandas as pd
 import pytest
 import torch
 
-from rkd import catalog, fetch, readers
+from rkd import fetch, readers
 from rkd.catalog import CATALOG, DataError, load, statistics
-from rkd.data import Interactions
-from rkd.fetch import Form, Source
+from rkd.fetch import Source
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks processes")
 needs_data = pytest.mark.skipif(not os.environ.get("RKD_DATA"), reason="RKD_DATA is not set")

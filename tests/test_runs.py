@@ -1,77 +1,24 @@
-"""Runs: what tells them apart, that they are computed once, what a kill leaves behind, and the command line."""
+"""Runs: what tells them apart, that they are computed once, what a kill leaves behind."""
 
 import json
-import os
-import re
-import shutil
 import signal
-import subprocess
-import sys
 import time
-from dataclasses import fields
-from pathlib import Path
 
 import pytest
 import torch
 from joblib.externals.loky import get_reusable_executor
+from runs_helpers import METRICS, computed, files, python, tiny
 from safetensors.torch import load_file
 
 import rkd
 import rkd.fingerprint
 import rkd.synthetic
 import rkd.tuned
-from rkd import DataError, Run, compute, evaluate, split_of
-from rkd.__main__ import _print_json, main, parse_settings
-from rkd.distill import METHODS, Distiller, settings_of
-from rkd.runs import Result, key_of, stored
-
-ROOT = Path(rkd.__file__).parents[1]
-METRICS = {f"{name}@{k}" for k in (10, 20) for name in
-           ("recall", "precision", "hit_rate", "ndcg", "popular/recall", "unpopular/recall", "unpopular_share",
-            "coverage", "gini", "popularity")} | {"users", "unpopular_share"}
-
-
-def tiny(method="none", seed=0, **settings) -> Run:
-    """A run of a fraction of a second, on the data set "synthetic"."""
-    return Run("synthetic", method, seed, **{"dim": 5 if method == "teacher" else 3, "epochs": 4, "teacher_dim": 5}
-               | settings)
-
-
-def files(suffix=".json") -> list[Path]:
-    """What lies whole in the cache; scratch files, which start with a dot, do not count."""
-    found = Path(os.environ["RKD_CACHE"]).glob(f"runs/*/*{suffix}")
-    return sorted(path for path in found if not path.name.startswith("."))
-
-
-def same(first: Result, second: Result) -> bool:
-    """Equal in all but the time that it took."""
-    names = {f.name for f in fields(Result)} - {"seconds", "seconds_per_epoch"}
-    return (all(repr(getattr(first, name)) == repr(getattr(second, name)) for name in names)
-            and torch.equal(first.model.table, second.model.table))
-
-
-def computed(runs, **options) -> tuple[list[Result], list[str]]:
-    lines = []
-    return compute(runs, device="cpu", log=lines.append, **{"jobs": 1} | options), lines
-
-
-def python(*arguments, cache=None, root=ROOT, **options) -> subprocess.Popen:
-    """This interpreter in a process of its own, which imports rkd from ``root``."""
-    environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    if cache:
-        environment["RKD_CACHE"] = str(cache)
-    return subprocess.Popen([sys.executable, *map(str, arguments)], env=environment, cwd=root, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
-
+from rkd import DataError, Run, evaluate, split_of
+from rkd.distill import METHODS, settings_of
+from rkd.runs import key_of, stored
 
 # ----------------------------------------------------------------------------------------------------------------- Run
-
-@pytest.fixture
-def untuned(tmp_path, monkeypatch):
-    """No tuned settings for anything."""
-    monkeypatch.setattr(rkd.tuned, "PATH", tmp_path / "tuned.json")
-    rkd.tuned.PATH.write_text("{}")
-
 
 def test_a_runs_defaults(untuned):
     teacher, plain, student = (Run("synthetic", method) for method in ("teacher", "none", "cd"))
@@ -162,142 +109,6 @@ def test_the_data_decide_not_their_name(tmp_path):
     key, copy, less = (key_of(Run(str(name), lr=1e-3, l2=1e-2))
                        for name in ("synthetic", tmp_path / "copy.csv", tmp_path / "less.csv"))
     assert key == copy != less
-
-
-def restart():
-    """Have the code read anew, as a new process would."""
-    rkd.fingerprint._read.cache_clear()
-    rkd.fingerprint.IMPORTED.clear()
-
-
-@pytest.fixture
-def package(tmp_path, monkeypatch):
-    """A copy of the package, whose code the keys are made of."""
-    copy = shutil.copytree(ROOT / "rkd", tmp_path / "copied" / "rkd", ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(rkd.fingerprint, "PACKAGE", copy)
-    restart()
-    yield copy
-    restart()
-
-
-def keys() -> dict[tuple, str]:
-    restart()
-    return {(b, m): key_of(tiny(m, backbone=b)) for b in ("mf", "lightgcn") for m in ("teacher", "none", "rd", "cd")}
-
-
-def edit(path: Path, pattern: str, replacement: str):
-    """Replace the first match."""
-    text, n = re.subn(pattern, replacement, path.read_text(), count=1, flags=re.DOTALL | re.MULTILINE)
-    assert n == 1, f"no {pattern} in {path.name}"
-    path.write_text(text)
-
-
-def add_statement(path: Path, definition: str):
-    """Another statement before the first ``return`` of a function or method: code that differs."""
-    edit(path, rf"(def {definition}\(.*?\n)( +)(return )", r"\1\2edited = True\n\2\3")
-
-
-def everything(backbone, method):
-    return True
-
-
-@pytest.mark.parametrize("file, definition, concerns", [
-    ("losses.py", "collaborative_distillation", lambda backbone, method: method == "cd"),
-    ("losses.py", "ranking_distillation", lambda backbone, method: method == "rd"),
-    ("losses.py", "weighted_mean", lambda backbone, method: method in ("rd", "cd")),
-    ("losses.py", "bpr", everything),
-    ("losses.py", "half_square", everything),
-    ("sampling.py", "draw_ranks", lambda backbone, method: method == "cd"),
-    ("sampling.py", "__call__", everything),
-    ("models.py", "normalised_adjacency", lambda backbone, method: backbone == "lightgcn"),
-    ("models.py", "scores", everything),
-    ("distill/rd.py", "discrepancy", lambda backbone, method: method == "rd"),
-    ("train.py", "train_epoch", everything),
-    ("evaluate.py", "_gini", everything),
-    ("popularity.py", "popularity_groups", everything),
-    ("ranking.py", "top_k", everything),
-    ("figures.py", "", None), ("catalog.py", "load", None), ("tune.py", "trials", None),
-])
-def test_code_changes_the_keys_that_it_concerns(package, file, definition, concerns):
-    before = keys()
-    if definition:
-        add_statement(package / file, definition)
-    else:
-        (package / file).write_text("edited = True\n")
-    after = keys()
-    assert {k for k in before if before[k] != after[k]} == {k for k in before if concerns and concerns(*k)}
-
-
-def test_constants_count_as_code(package):
-    before = keys()
-    edit(package / "distill" / "cd.py", r"^DEPTHS = \d+", "DEPTHS = 11")
-    assert {method for (_, method), key in keys().items() if key != before[_, method]} == {"cd"}
-    before = keys()
-    edit(package / "train.py", r"^PATIENCE = \d+", "PATIENCE = 21")
-    assert all(key != before[k] for k, key in keys().items())
-
-
-def test_comments_docstrings_and_new_definitions_change_no_key(package):
-    before = keys()
-    for path in package.glob("**/*.py"):
-        text = path.read_text()
-        text = re.sub(r'"""', '"""Said otherwise. ', text, count=1)  # the module's docstring
-        text = re.sub(r'(    """)([A-Z])', r"\1Said otherwise. \2", text)  # those of functions and classes
-        path.write_text(f"# a comment\n{text}\n\ndef nobody_uses_this(x):\n    return x\n")
-    (package / "distill" / "another.py").write_text("from ..losses import bpr\n")
-    assert keys() == before
-
-
-def test_an_edited_package_has_other_keys(package):
-    """As whoever edits a loss meets it: the copy imported by a process of its own."""
-    before = keys()
-    add_statement(package / "losses.py", "collaborative_distillation")
-    script = ("from rkd.runs import *; import rkd; print(rkd.__file__); runs = [Run('synthetic', m, epochs=4, dim=d, "
-              "teacher_dim=5) for m, d in (('teacher', 5), ('cd', 3))]; print(*map(key_of, runs))")
-    out, error = python("-c", script, root=package.parent).communicate()
-    path, found = out.splitlines()
-    assert Path(path).parent == package, error
-    assert found.split()[0] == before["mf", "teacher"] and found.split()[1] != before["mf", "cd"]
-
-
-@pytest.mark.parametrize("lines, call", [
-    ("from ..losses import ranking_distillation", "ranking_distillation"),
-    ("from ..losses import ranking_distillation as loss", "loss"),
-    ("from rkd.losses import ranking_distillation", "ranking_distillation"),
-    ("from .. import losses", "losses.ranking_distillation"),
-    ("from . import rd", "rd.ranking_distillation"),
-])
-def test_code_counts_however_it_is_imported(package, lines, call):
-    (package / "distill" / "own.py").write_text(f"{lines}\n\n\ndef own(x):\n    return {call}(x, x)\n")
-
-    def fingerprint():
-        restart()
-        return rkd.fingerprint.code_fingerprint(("rkd.distill.own", "own"))
-
-    before = fingerprint()
-    add_statement(package / "losses.py", "ranking_distillation")
-    assert fingerprint() != before
-
-
-def test_an_import_that_hides_code_is_refused(package):
-    (package / "distill" / "own.py").write_text("import rkd.losses\n\n\ndef own(x):\n    return x\n")
-    with pytest.raises(ValueError, match="own says 'import rkd.losses': import the names"):
-        rkd.fingerprint.code_fingerprint(("rkd.distill.own", "own"))
-
-
-def test_code_edited_under_a_running_process_is_refused(package):
-    """Its result would be kept under the key of code that did not compute it."""
-    key_of(tiny("cd"))
-    path = package / "losses.py"
-    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
-    with pytest.raises(ValueError, match="losses.py was edited since it was imported: restart the kernel"):
-        key_of(tiny("cd"))
-
-
-def test_a_method_outside_the_package_has_no_key(monkeypatch):
-    monkeypatch.setitem(METHODS, "own", type("Own", (Distiller,), {"__module__": __name__}))
-    with pytest.raises(ValueError, match="put the method into a file in rkd/distill/"):
-        key_of(tiny("own"))
 
 
 # ------------------------------------------------------------------------------------------------------------- compute
@@ -451,94 +262,3 @@ def test_two_processes_at_the_same_runs_both_end_well():
     check_whole(files())
     results, lines = computed([Run("synthetic", "none", seed, dim=3, epochs=40) for seed in range(3)])
     assert lines == [] and printed[0].split() == [str(r.model.table.double().sum().item()) for r in results]
-
-
-# -------------------------------------------------------------------------------------------------------- command line
-
-def cli_keys() -> set[str]:
-    return {f.name for f in fields(Run)} | {"max_epochs", "metrics", "valid_metrics", "epochs", "best_epoch",
-                                            "seconds_per_epoch", "seconds", "key", "provenance"}
-
-
-def test_the_command_line_ends_with_one_json_object():
-    process = python("-m", "rkd", "run", "--dataset", "synthetic", "--method", "cd", "--backbone", "mf", "--dim", 3,
-                     "--teacher-dim", 5, "--seed", 1, "--set", "n_samples=7", "--set", "guide=teacher", "--epochs", 3,
-                     "--weight", 0.25, "--device", "cpu", "--json")
-    out, error = process.communicate()
-    assert process.returncode == 0 and error == ""
-    shown = json.loads(out.splitlines()[-1])
-    assert shown.keys() == cli_keys() and shown["metrics"].keys() == shown["valid_metrics"].keys() == METRICS
-    run = Run("synthetic", "cd", 1, dim=3, teacher_dim=5, weight=0.25, settings={"n_samples": 7, "guide": "teacher"},
-              epochs=3)
-    assert {**run.as_dict(), "epochs": 3, "max_epochs": 3}.items() <= shown.items()
-    (result,), lines = computed([run])
-    assert lines == [] and result.metrics == shown["metrics"] and result.key == shown["key"]
-    assert shown["seconds"] > shown["seconds_per_epoch"] > 0 and shown["best_epoch"] == 3
-
-
-def test_mistakes_on_the_command_line_end_in_one_line():
-    process = python("-m", "rkd", "run", "--dataset", "synthetic", "--method", "rd", "--set", "k=many")
-    out, error = process.communicate()
-    assert (process.returncode, out, error) == (2, "", "rkd: --set k=many: k is a int such as 30\n")
-
-
-@pytest.mark.parametrize("arguments, message", [
-    ("--method nothing", "unknown method 'nothing'"),
-    ("--backbone nothing", "unknown backbone 'nothing'"),
-    ("--split nothing", "unknown split 'nothing'"),
-    ("--dataset nothing", "there is no data set and no file 'nothing'"),
-    ("--device tpu", "device 'tpu' is not available here"),
-    ("--method rd --set k", "--set takes NAME=VALUE, not 'k'"),
-    ("--method rd --set k=2.5", "--set k=2.5: k is a int such as 30"),
-    ("--method cd --set t1=warm", "--set t1=warm: t1 is a float such as 2.0"),
-    ("--method rd --set guide=teacher", "rd has no setting 'guide'"),
-    ("--method cd --set guide=nobody --teacher-dim 3", "guide must be 'student' or 'teacher'"),
-    ("--method none --set k=3", "distils nothing"),
-    ("--method none --weight 1", "distils nothing"),
-    ("--epochs 0", "epochs and batch_size 1 or more"),
-    ("--dim 0", "dim must be 1 or more"),
-    ("--lr -1", "lr must be above 0"),
-    ("--lr 1e30", "did training diverge"),
-])
-def test_what_the_command_line_refuses(arguments, message, capsys):
-    status = main(["run", "--dataset", "synthetic", "--epochs", "5", "--device", "cpu", *arguments.split()])
-    out, error = capsys.readouterr()
-    assert status == 2 and error.startswith("rkd: ") and message in error
-    assert error.count("\n") == 1 and "recall" not in out
-
-
-def test_settings_are_parsed_by_their_defaults_type():
-    assert parse_settings("cd", ["n_samples=5", "t1=3", "guide=teacher", "t2=-1e-2"]) == {
-        "n_samples": 5, "t1": 3.0, "guide": "teacher", "t2": -0.01}
-    assert type(parse_settings("cd", ["t1=3"])["t1"]) is float
-    assert parse_settings("cd", ["guide=a=b"]) == {"guide": "a=b"} and parse_settings("none", []) == {}
-
-
-def test_a_file_of_ones_own(tmp_path, capsys):
-    """User u has the items u … u + 7 of 40, all named by words."""
-    path = tmp_path / "own.csv"
-    path.write_text("user,item\n" + "".join(f"u{u},i{(u + i) % 40}\n" for u in range(60) for i in range(8)))
-    arguments = ["run", "--dataset", str(path), "--epochs", "2", "--dim", "2", "--device", "cpu", "--json"]
-    assert main(arguments) == 0
-    first = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert first["dataset"] == str(path) and first["provenance"]["data"] == "own" and first["metrics"]["users"] == 30
-    assert main(arguments) == 0  # from disk: the same times, to the digit
-    assert json.loads(capsys.readouterr().out.splitlines()[-1]) == first
-    assert main(["data", str(path), "--json"]) == 0
-    facts = json.loads(capsys.readouterr().out)
-    assert facts.items() >= {"users": 60, "items": 40, "interactions": 480, "sparsity_percent": 80.0}.items()
-
-
-def test_data_and_methods(capsys):
-    assert main(["data", "synthetic"]) == 0
-    assert "300 users, 150 items, 7500 interactions" in capsys.readouterr().out
-    assert main(["methods"]) == 0
-    out = capsys.readouterr().out
-    for name in METHODS:
-        assert name in out and all(f"{k}={v!r}" in out for k, v in settings_of(name).items())
-    assert main(["data", "nothing"]) == 2
-
-
-def test_json_is_strict(capsys):
-    _print_json({"a": float("nan"), "b": {"c": float("inf"), "d": 1.5}, "e": [1]})
-    assert capsys.readouterr().out == '{"a": null, "b": {"c": null, "d": 1.5}, "e": [1]}\n'

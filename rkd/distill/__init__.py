@@ -2,7 +2,7 @@
 
 import inspect
 
-from .base import Batch, Distiller
+from .base import Distiller
 from .cd import CD
 from .rd import RD
 from .unkd import UnKD

@@ -1,0 +1,100 @@
+"""The command line."""
+
+import json
+from dataclasses import fields
+
+import pytest
+from runs_helpers import METRICS, computed, python
+
+from rkd import Run
+from rkd.__main__ import _print_json, main, parse_settings
+from rkd.distill import METHODS, settings_of
+
+
+def cli_keys() -> set[str]:
+    return {f.name for f in fields(Run)} | {"max_epochs", "metrics", "valid_metrics", "epochs", "best_epoch",
+                                            "seconds_per_epoch", "seconds", "key", "provenance"}
+
+
+def test_the_command_line_ends_with_one_json_object():
+    process = python("-m", "rkd", "run", "--dataset", "synthetic", "--method", "cd", "--backbone", "mf", "--dim", 3,
+                     "--teacher-dim", 5, "--seed", 1, "--set", "n_samples=7", "--set", "guide=teacher", "--epochs", 3,
+                     "--weight", 0.25, "--device", "cpu", "--json")
+    out, error = process.communicate()
+    assert process.returncode == 0 and error == ""
+    shown = json.loads(out.splitlines()[-1])
+    assert shown.keys() == cli_keys() and shown["metrics"].keys() == shown["valid_metrics"].keys() == METRICS
+    run = Run("synthetic", "cd", 1, dim=3, teacher_dim=5, weight=0.25, settings={"n_samples": 7, "guide": "teacher"},
+              epochs=3)
+    assert {**run.as_dict(), "epochs": 3, "max_epochs": 3}.items() <= shown.items()
+    (result,), lines = computed([run])
+    assert lines == [] and result.metrics == shown["metrics"] and result.key == shown["key"]
+    assert shown["seconds"] > shown["seconds_per_epoch"] > 0 and shown["best_epoch"] == 3
+
+
+def test_mistakes_on_the_command_line_end_in_one_line():
+    process = python("-m", "rkd", "run", "--dataset", "synthetic", "--method", "rd", "--set", "k=many")
+    out, error = process.communicate()
+    assert (process.returncode, out, error) == (2, "", "rkd: --set k=many: k is a int such as 30\n")
+
+
+@pytest.mark.parametrize("arguments, message", [
+    ("--method nothing", "unknown method 'nothing'"),
+    ("--backbone nothing", "unknown backbone 'nothing'"),
+    ("--split nothing", "unknown split 'nothing'"),
+    ("--dataset nothing", "there is no data set and no file 'nothing'"),
+    ("--device tpu", "device 'tpu' is not available here"),
+    ("--method rd --set k", "--set takes NAME=VALUE, not 'k'"),
+    ("--method rd --set k=2.5", "--set k=2.5: k is a int such as 30"),
+    ("--method cd --set t1=warm", "--set t1=warm: t1 is a float such as 2.0"),
+    ("--method rd --set guide=teacher", "rd has no setting 'guide'"),
+    ("--method cd --set guide=nobody --teacher-dim 3", "guide must be 'student' or 'teacher'"),
+    ("--method none --set k=3", "distils nothing"),
+    ("--method none --weight 1", "distils nothing"),
+    ("--epochs 0", "epochs and batch_size 1 or more"),
+    ("--dim 0", "dim must be 1 or more"),
+    ("--lr -1", "lr must be above 0"),
+    ("--lr 1e30", "did training diverge"),
+])
+def test_what_the_command_line_refuses(arguments, message, capsys):
+    status = main(["run", "--dataset", "synthetic", "--epochs", "5", "--device", "cpu", *arguments.split()])
+    out, error = capsys.readouterr()
+    assert status == 2 and error.startswith("rkd: ") and message in error
+    assert error.count("\n") == 1 and "recall" not in out
+
+
+def test_settings_are_parsed_by_their_defaults_type():
+    assert parse_settings("cd", ["n_samples=5", "t1=3", "guide=teacher", "t2=-1e-2"]) == {
+        "n_samples": 5, "t1": 3.0, "guide": "teacher", "t2": -0.01}
+    assert type(parse_settings("cd", ["t1=3"])["t1"]) is float
+    assert parse_settings("cd", ["guide=a=b"]) == {"guide": "a=b"} and parse_settings("none", []) == {}
+
+
+def test_a_file_of_ones_own(tmp_path, capsys):
+    """User u has the items u … u + 7 of 40, all named by words."""
+    path = tmp_path / "own.csv"
+    path.write_text("user,item\n" + "".join(f"u{u},i{(u + i) % 40}\n" for u in range(60) for i in range(8)))
+    arguments = ["run", "--dataset", str(path), "--epochs", "2", "--dim", "2", "--device", "cpu", "--json"]
+    assert main(arguments) == 0
+    first = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert first["dataset"] == str(path) and first["provenance"]["data"] == "own" and first["metrics"]["users"] == 30
+    assert main(arguments) == 0  # from disk: the same times, to the digit
+    assert json.loads(capsys.readouterr().out.splitlines()[-1]) == first
+    assert main(["data", str(path), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts.items() >= {"users": 60, "items": 40, "interactions": 480, "sparsity_percent": 80.0}.items()
+
+
+def test_data_and_methods(capsys):
+    assert main(["data", "synthetic"]) == 0
+    assert "300 users, 150 items, 7500 interactions" in capsys.readouterr().out
+    assert main(["methods"]) == 0
+    out = capsys.readouterr().out
+    for name in METHODS:
+        assert name in out and all(f"{k}={v!r}" in out for k, v in settings_of(name).items())
+    assert main(["data", "nothing"]) == 2
+
+
+def test_json_is_strict(capsys):
+    _print_json({"a": float("nan"), "b": {"c": float("inf"), "d": 1.5}, "e": [1]})
+    assert capsys.readouterr().out == '{"a": null, "b": {"c": null, "d": 1.5}, "e": [1]}\n'
