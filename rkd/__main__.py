@@ -109,11 +109,14 @@ def parse_settings(method: str, pairs: list[str]) -> dict:
 
 def _data(options) -> None:
     facts = statistics(load(options.name))
+    if options.name in CATALOG:
+        facts["verified"] = CATALOG[options.name].verified
     if options.json:
         _print_json(facts)
     else:
+        known = {True: ", as published", False: ", not yet verified: nobody has had the file in hand", None: ""}
         print(f"{options.name}: {facts['users']} users, {facts['items']} items, {facts['interactions']} interactions, "
-              f"{facts['sparsity_percent']} % empty, fingerprint {facts['fingerprint']}")
+              f"{facts['sparsity_percent']} % empty, fingerprint {facts['fingerprint']}{known[facts.get('verified')]}")
 
 
 def _methods(options) -> None:
