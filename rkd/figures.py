@@ -63,7 +63,7 @@ def change_over_student(frame: pd.DataFrame) -> Figure:
     for axis, dataset in zip(axes[0], datasets):
         part = {"data": table[table["dataset"] == dataset], "x": "method", "y": "change", "hue": "half", "order": order}
         sns.barplot(**part, palette=COLOURS, errorbar=None, saturation=1, legend=axis is axes[0, -1], ax=axis)
-        sns.stripplot(**part, palette=["black", "black"], dodge=True, size=4, legend=False, ax=axis)
+        sns.stripplot(**part, palette=["black", "black"], dodge=True, jitter=False, size=4, legend=False, ax=axis)
         axis.axhline(0, color="black", linewidth=1)
         axis.set(title=dataset, xlabel="", ylabel="Recall@10 against\nthe plain student")
         axis.yaxis.set_major_formatter(lambda x, _: f"{100 * x:+.3g} %")

@@ -96,11 +96,13 @@ def test_changes_over_the_student_are_drawn_as_they_are(results):
     assert bars == {round(x, 6) for x in (0.26 / 0.21 - 1, 0.23 / 0.21 - 1, 0.03 / 0.04 - 1, 0.02 / 0.04 - 1)}
 
 
-def test_figures_are_the_same_bytes_whenever_they_are_drawn(tmp_path, monkeypatch):
+def test_figures_are_the_same_bytes_whenever_they_are_drawn(results, tmp_path, monkeypatch):
     figures.use_style()
     written = []
     for place in ("one", "two"):
         monkeypatch.setenv("RKD_FIGURES", str(tmp_path / place))
         figures.save_figure(figures.causal_graph(), "graph", "laptop", [])
-        written.append([(tmp_path / place / "laptop" / f"graph.{kind}").read_bytes() for kind in ("png", "svg")])
+        figures.save_figure(figures.change_over_student(tables.tidy(results)), "change", "laptop", results)
+        written.append([(tmp_path / place / "laptop" / f"{name}.{kind}").read_bytes()
+                        for name in ("graph", "change") for kind in ("png", "svg")])
     assert written[0] == written[1]
