@@ -56,7 +56,7 @@ def change_over_student(frame: pd.DataFrame) -> Figure:
         recall = frame[frame["metric"] == f"{half}/recall@10"]
         student = recall[recall["method"] == "none"].groupby("dataset")["value"].mean()
         change = recall["value"] / recall["dataset"].map(student) - 1
-        rows.append(recall.assign(half=half, change=change, method=recall["method"].map(NAMES)))
+        rows.append(recall.assign(half=half, change=change, method=recall["method"].map(lambda m: NAMES.get(m, m))))
     table = pd.concat(rows)
     datasets = table["dataset"].unique()
     figure, axes = plt.subplots(1, len(datasets), figsize=(6 * len(datasets), 3.4), sharey=True, squeeze=False)

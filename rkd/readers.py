@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow
 import pyarrow.parquet
 
 USER_COLUMNS = ("user", "user_id", "userid")
@@ -172,7 +173,7 @@ def _explained(path: Path) -> Iterator[None]:
         raise DataError(f"{path} is truncated: its compressed data end too early") from None
     except pd.errors.ParserWarning:
         raise DataError(f"{path}: its first row has more fields than line 1") from None
-    except (OSError, ValueError, NotImplementedError, csv.Error, zlib.error) as error:
+    except (OSError, ValueError, pyarrow.ArrowNotImplementedError, csv.Error, zlib.error) as error:
         reason = " ".join(str(error).removeprefix("Error tokenizing data. C error: ").split())
         raise DataError(f"{path} cannot be read: {reason}") from error
 

@@ -7,7 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -164,9 +164,11 @@ def compute(runs: Iterable[Run], jobs: int | None = None, device: str = "auto",
     A run is on disk whole or not at all: whenever this is killed, only the runs in progress are lost.
     """
     runs = list(runs)
-    wanted = {key_of(run, device): run for run in runs}
+    keys = [key_of(run, device) for run in runs]
+    wanted = dict(zip(keys, runs))
     teachers = {key_of(run.teacher, device): run.teacher for run in wanted.values() if run.distils}
-    missing = {key: run for key, run in (teachers | wanted).items() if stored(run, key) is None}
+    results = {key: stored(run, key) for key, run in (teachers | wanted).items()}
+    missing = {key: run for key, run in (teachers | wanted).items() if results[key] is None}
     if jobs is None:
         jobs = joblib.cpu_count() if resolve_device(device).type == "cpu" else 1
     done = 0
@@ -176,8 +178,9 @@ def compute(runs: Iterable[Run], jobs: int | None = None, device: str = "auto",
         parallel = joblib.Parallel(n_jobs=min(jobs, max(len(stage), 1)), return_as="generator_unordered")
         for result in parallel(joblib.delayed(_compute_one)(run, key, device, jobs == 1) for key, run in stage.items()):
             done += 1
+            results[result.key] = result
             log(f"run {done}/{len(missing)}: {result.run}, {result.epochs} epochs, {result.seconds:.0f} s")
-    return [stored(run, key) for run in runs for key in (key_of(run, device),)]
+    return [replace(results[key], run=run) for run, key in zip(runs, keys)]
 
 
 def _compute_one(run: Run, key: str, device: str, progress: bool) -> Result:

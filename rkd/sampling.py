@@ -76,13 +76,14 @@ def draw_two_ranks(lengths: Tensor, n_draws: int, temperature: float, generator:
 
     def invert(x):  # the rank in whose share of the unit interval x lies
         rank = torch.floor(-temperature * torch.log1p(x * torch.expm1(-length / temperature))).long()
-        return torch.minimum(rank, (lengths - 1).clamp(min=0)[:, None])
+        return torch.minimum(rank, last)
 
+    last = (lengths - 1).clamp(min=0)[:, None]
     length = lengths[:, None].clamp(min=1).to(real(lengths.device))
     first = invert(uniform())
     start, end = below(first), below(first + 1)
     x = uniform() * (1 - (end - start))
     second = invert(torch.where(x < start, x, x + (end - start)))
-    last = (lengths - 1).clamp(min=0)[:, None]  # rounding at the cut must not yield the first again
-    second = torch.where(second == first, torch.where(first < last, first + 1, first - 1).clamp(min=0), second)
+    other = torch.where(first < last, first + 1, first - 1).clamp(min=0)  # rounding at the cut must not yield the first
+    second = torch.where(second == first, other, second)
     return first, torch.where(last > 0, second, first)

@@ -11,7 +11,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from rkd import reproduce
+from rkd import reproduce, scales, tables
 from rkd.reproduce import NOTEBOOKS, ROOT, ReproduceError, RunLines, check_products, execute, main, plan
 
 PARAMETERS = 'SCALE = "laptop"  # what to train on\nJOBS = None  # processes'
@@ -196,3 +196,12 @@ def test_imports_only_the_standard_library():
     done = subprocess.run([sys.executable, "-I", "-c", code, str(ROOT / "rkd")], text=True, capture_output=True,
                           check=True)
     assert not {"torch", "numpy", "papermill", "nbformat"} & set(done.stdout.split())
+
+
+def test_what_is_said_twice_agrees(tmp_path, monkeypatch):
+    """reproduce.py imports nothing of rkd, since it may run before the environment is there."""
+    assert set(reproduce.SCALES) == set(scales.SCALES)
+    monkeypatch.delenv("RKD_FIGURES", raising=False)
+    assert reproduce.folder("laptop") == tables.folder("laptop").resolve()
+    monkeypatch.setenv("RKD_FIGURES", str(tmp_path))
+    assert reproduce.folder("laptop") == tables.folder("laptop").resolve()
