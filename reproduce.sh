@@ -3,6 +3,7 @@
 #
 #   ./reproduce.sh [--scale smoke|laptop|paper] [--only NAME[,NAME…]] [--jobs N]
 #   ./reproduce.sh --list                   the names of the tables and figures
+#   ./reproduce.sh tune [--jobs N …]        choose every method's settings anew, as at laptop scale (hours)
 #   ./reproduce.sh test [pytest argument…]  the unit tests, and every notebook re-executed and compared
 #   ./reproduce.sh --help
 #
@@ -136,6 +137,11 @@ environment() { # makes sure of the environment and puts it first on the PATH
     echo "environment  ${prefix#"$root/"} ready ($(since "$start"))$missing"
 }
 
+run_tuning() { # run_tuning ARGUMENT…: of python -m rkd tune
+    python -m rkd tune ml-100k "$@"
+    python -m rkd tune ml-100k --backbone lightgcn --epochs 100 --methods teacher,none "$@"
+}
+
 run_tests() { # run_tests PYTEST-ARGUMENT…
     local notebooks=("$root"/notebooks/*.ipynb)
     [ -e "${notebooks[0]}" ] || notebooks=()
@@ -155,9 +161,9 @@ unset PYTHONPATH PYTHONHOME JUPYTER_PATH MPLBACKEND
 export PYTHONNOUSERSITE=1 PYTHONUTF8=1 JUPYTER_PREFER_ENV_PATH=1
 
 case "${1:-}" in
-test)
+test | tune)
     environment
-    run_tests "${@:2}"
+    if [ "$1" = test ]; then run_tests "${@:2}"; else run_tuning "${@:2}"; fi
     exit
     ;;
 esac

@@ -10,7 +10,7 @@ import joblib
 
 from .bench import bench, estimate
 from .catalog import CATALOG, load, statistics
-from .distill import METHODS, settings_of
+from .distill import ALONE, METHODS, settings_of
 from .readers import DataError
 from .models import BACKBONES
 from .runs import Run, compute
@@ -42,7 +42,8 @@ def parser() -> argparse.ArgumentParser:
 
     sub = command("run", _run, "train one model, and its teacher if need be, or show the result that is on disk")
     sub.add_argument("--dataset", required=True, metavar="NAME|PATH")
-    sub.add_argument("--method", default="none", help="teacher, none (the plain student), " + ", ".join(METHODS))
+    sub.add_argument("--method", default="none", help="teacher, pd (a debiased teacher), none (the plain student), "
+                     + ", ".join(METHODS))
     sub.add_argument("--backbone", default="mf", help=", ".join(BACKBONES))
     sub.add_argument("--dim", type=int, help="embedding size (default: teacher 100, students 10)")
     sub.add_argument("--teacher-dim", type=int, default=100)
@@ -65,9 +66,10 @@ def parser() -> argparse.ArgumentParser:
 
     sub = command("tune", _tune, "choose each method's settings on validation data and write them to rkd/tuned.json")
     sub.add_argument("dataset", metavar="DATASET")
-    sub.add_argument("--methods", default=",".join(["teacher", "none", *METHODS]), help="default: all, %(default)s")
+    sub.add_argument("--methods", default=",".join([*ALONE, *METHODS]), help="default: all, %(default)s")
     sub.add_argument("--backbone", default="mf", help=", ".join(BACKBONES))
     sub.add_argument("--trials", type=int, default=12, help="for each method (default: %(default)s)")
+    sub.add_argument("--epochs", type=int, default=200, help="at most, of a trial (default: %(default)s)")
     sub.add_argument("--jobs", type=int, help="processes side by side (default: one per core)")
 
     sub = command("bench", _bench, "time epochs, set-ups and evaluation on this machine")
@@ -94,7 +96,7 @@ def _run(options) -> None:
 
 def parse_settings(method: str, pairs: list[str]) -> dict:
     """["k=20", "guide=teacher"] → {"k": 20, "guide": "teacher"}, each of its default's type; ValueError otherwise."""
-    known, parsed = settings_of(method) if method in METHODS else {}, {}
+    known, parsed = settings_of(method), {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals:
@@ -120,7 +122,7 @@ def _data(options) -> None:
 
 
 def _methods(options) -> None:
-    print("teacher, none (the plain student), and the distillations:\n")
+    print("teacher, pd (a debiased teacher; gamma), none (the plain student), and the distillations:\n")
     for name, method in METHODS.items():
         settings = ", ".join(f"{k}={v!r}" for k, v in settings_of(name).items())
         print(f"{name:8} {sys.modules[method.__module__].__doc__.splitlines()[0]}\n{'':8} {settings}\n")
@@ -129,7 +131,7 @@ def _methods(options) -> None:
 
 def _tune(options) -> None:
     tune(options.dataset, options.methods.split(","), folder("laptop") / "tuning", options.backbone, options.trials,
-         options.jobs)
+         options.epochs, options.jobs)
 
 
 def _bench(options) -> None:

@@ -20,6 +20,7 @@ from .train import adam, train_epoch
 
 REPEATS = 5
 TYPICAL_EPOCHS = 250  # until early stopping; between 100 and 500 in practice
+SWEPT = 14  # runs of UnKD in notebook 3, at other values of its settings
 
 
 def bench(dataset: str, threads: int | None = None, device: str = "auto", log=print) -> dict[str, float]:
@@ -53,17 +54,22 @@ def bench(dataset: str, threads: int | None = None, device: str = "auto", log=pr
 def estimate(dataset: str, seconds: dict[str, float], jobs: int) -> dict[str, float]:
     """Minutes that the notebooks' runs would take at each scale with ``jobs`` processes, from one data set's ``bench``.
 
-    An epoch's cost is taken as proportional to the interactions, the number of epochs as TYPICAL_EPOCHS.
+    An epoch's cost is taken as proportional to the interactions, the number of epochs as TYPICAL_EPOCHS, and LightGCN to
+    make a distillation slower by as much as it makes the plain student.
     """
-    epoch = seconds | {"teacher-10": seconds["mf-100"], "none-10": seconds["mf-10"]}
-    per_seed = sum(epoch[f"{name}-10"] for name in scales.METHODS)
+    mf = seconds | {"teacher-10": seconds["mf-100"], "pd-10": seconds["mf-100"], "none-10": seconds["mf-10"]}
+    slower = seconds["lightgcn-10"] - seconds["mf-10"]
+    tables = sum(mf[f"{name}-10"] for name in scales.METHODS)
+    lightgcn = seconds["lightgcn-100"] + sum(mf[f"{name}-10"] + slower for name in scales.METHODS if name != "teacher")
+    ablations = SWEPT * mf["unkd-10"] + sum(mf[f"{name}-10"] for name in ("pd", "pd-cd", "pd-htd", "rd", "cd", "de-rrd"))
     size = len(split_of(dataset).train) / 0.8
     minutes = {}
     for name, scale in scales.SCALES.items():
         interactions = sum(CATALOG[d].interactions if d in CATALOG else len(split_of(d).train) / 0.8
                            for d in scale.datasets)
-        epochs = min(TYPICAL_EPOCHS, scale.epochs)
-        minutes[name] = per_seed * interactions / size * epochs * len(scale.seeds) / jobs / 60
+        epochs, few = min(TYPICAL_EPOCHS, scale.epochs), min(TYPICAL_EPOCHS, scale.lightgcn_epochs)
+        total = len(scale.seeds) * tables * epochs + len(scale.few) * (lightgcn * few + ablations * epochs)
+        minutes[name] = total * interactions / size / jobs / 60
     return minutes
 
 

@@ -100,25 +100,113 @@ def world_effects(table: pd.DataFrame) -> Figure:
     return figure
 
 
+NODES = {"U": (0, 2, "user"), "I": (0, 0, "item"), "M": (2.2, 1.35, "affinity"), "Z": (2.2, 0, "popularity"),
+         "Y": (4.4, 0.8, "soft label")}
+
+
+def _draw_graph(axis, unwanted: dict[tuple[str, str], str], given: str = "") -> None:
+    """UnKD's causal graph; unwanted: arrow → "-" or ":", its line; the node ``given`` is filled."""
+    for start, end in (("U", "M"), ("I", "M"), ("M", "Y"), *unwanted):
+        colour = COLOURS["popular"] if (start, end) in unwanted else "black"
+        axis.annotate("", xy=NODES[end][:2], xytext=NODES[start][:2], arrowprops={
+            "arrowstyle": "-|>", "shrinkA": 19, "shrinkB": 19, "lw": 2.2, "color": colour, "mutation_scale": 18,
+            "linestyle": unwanted.get((start, end), "-")})
+    for letter, (x, y, word) in NODES.items():
+        edge = COLOURS["popular"] if letter == "Z" else "black"
+        axis.scatter(x, y, s=1100, color=edge if letter == given else "white", edgecolors=edge, linewidths=2, zorder=3)
+        axis.text(x, y, letter, ha="center", va="center", fontsize=14, zorder=4,
+                  color="white" if letter == given else "black")
+        axis.text(x, y - 0.42, word, ha="center", va="top", fontsize=10.5)
+    axis.set(xlim=(-0.6, 8.6), ylim=(-0.9, 2.5))
+    axis.axis("off")
+
+
 def causal_graph() -> Figure:
     """UnKD's Figure 2 in our own drawing: user and item make the affinity, the item its popularity, both the label."""
     figure, axis = plt.subplots(figsize=(8, 3.2))
-    nodes = {"U": (0, 2, "user"), "I": (0, 0, "item"), "M": (2.2, 1.35, "affinity"), "Z": (2.2, 0, "popularity"),
-             "Y": (4.4, 0.8, "soft label")}
-    unwanted = {("I", "Z"), ("Z", "Y")}
-    for start, end in (("U", "M"), ("I", "M"), ("M", "Y"), *sorted(unwanted)):
-        colour = COLOURS["popular"] if (start, end) in unwanted else "black"
-        axis.annotate("", xy=nodes[end][:2], xytext=nodes[start][:2], arrowprops={
-            "arrowstyle": "-|>", "shrinkA": 19, "shrinkB": 19, "lw": 2.2, "color": colour, "mutation_scale": 18})
-    for letter, (x, y, word) in nodes.items():
-        edge = COLOURS["popular"] if letter == "Z" else "black"
-        axis.scatter(x, y, s=1100, color="white", edgecolors=edge, linewidths=2, zorder=3)
-        axis.text(x, y, letter, ha="center", va="center", fontsize=14, zorder=4)
-        axis.text(x, y - 0.42, word, ha="center", va="top", fontsize=10.5)
+    _draw_graph(axis, {("I", "Z"): "-", ("Z", "Y"): "-"})
     axis.text(5.6, 1.75, "TE = PEM + PEZ", fontsize=12, weight="bold")
     axis.text(5.6, 1.3, "PEM: through affinity, worth distilling", fontsize=10.5)
     axis.text(5.6, 0.95, "PEZ: I → Z → Y, the same for two items\nof equal popularity, so that it cancels in\n"
                          "the difference of their labels", fontsize=10.5, color=COLOURS["popular"], va="top")
-    axis.set(xlim=(-0.6, 8.6), ylim=(-0.9, 2.5))
-    axis.axis("off")
+    return figure
+
+
+def cut_graph() -> Figure:
+    """UnKD's Figure 3 in our own drawing: with Z held fixed, Z → Y adds the same to every label of the group."""
+    figure, axis = plt.subplots(figsize=(8, 3.2))
+    _draw_graph(axis, {("I", "Z"): "-", ("Z", "Y"): ":"}, given="Z")
+    axis.text(3.3, 0.38, "×", color=COLOURS["popular"], fontsize=22, weight="bold", ha="center", va="center")
+    axis.text(5.6, 1.75, "within a group Z is the same", fontsize=12, weight="bold")
+    axis.text(5.6, 1.3, "i⁺ and i⁻ differ in affinity,", fontsize=10.5)
+    axis.text(5.6, 0.95, "not in what popularity adds to their labels:\nin Y(i⁺) − Y(i⁻) it cancels", fontsize=10.5,
+              color=COLOURS["popular"], va="top")
+    return figure
+
+
+def drawn_pairs(popularity: np.ndarray, scores: np.ndarray, group: np.ndarray, better: np.ndarray,
+                worse: np.ndarray) -> Figure:
+    """UnKD's Figure 4 on a real user: the untrained items by popularity and teacher's score, coloured by group, and the
+    pairs drawn, each from its better item (a triangle) to the worse.
+
+    popularity, scores, group [n items]; better, worse [P]: places in these.
+    """
+    figure, axis = plt.subplots(figsize=(9, 4.2))
+    colours = sns.color_palette("viridis", int(group.max()) + 1)
+    for g in range(int(group.max()) + 1):
+        inside = group == g
+        axis.scatter(popularity[inside], scores[inside], s=9, color=colours[g], alpha=0.5, linewidths=0)
+        pairs = inside[better]
+        b, w = better[pairs], worse[pairs]
+        axis.plot([popularity[b], popularity[w]], [scores[b], scores[w]], color=colours[g], linewidth=1.3)
+        axis.scatter(popularity[b], scores[b], marker="^", s=45, color=colours[g], edgecolors="black", linewidths=0.6,
+                     zorder=3, label=f"{g + 1}")
+    axis.set(xlabel="training interactions of the item", ylabel="teacher's score for this user", xscale="symlog")
+    axis.legend(title="group", loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def sweep(frames: dict[str, pd.DataFrame], student: pd.Series) -> Figure:
+    """UnKD's Figure 6: Recall@10 overall and on both halves (rows) against a setting (a column each).
+
+    frames: label of the setting → tidy frame with a column "x", a result's value of it; student: metric → the plain
+    student's value, the dashed line.
+    """
+    rows = {"recall@10": "all items", "popular/recall@10": "popular", "unpopular/recall@10": "unpopular"}
+    figure, axes = plt.subplots(3, len(frames), figsize=(3.9 * len(frames), 6.6), sharey="row", squeeze=False,
+                                sharex="col")
+    for column, (label, frame) in enumerate(frames.items()):
+        for axis, (metric, title) in zip(axes[:, column], rows.items()):
+            part = frame[frame["metric"] == metric].groupby("x")["value"].mean()
+            place = np.arange(len(part))
+            axis.plot(place, part, marker="o", color=COLOURS.get(title, "black"), label="UnKD")
+            axis.axhline(student[metric], color="grey", linestyle="--", linewidth=1.3, label="plain student")
+            axis.set(xticks=place, xticklabels=[f"{x:g}" for x in part.index])
+            if column == 0:
+                axis.set_ylabel(f"Recall@10\n{title}")
+        axes[-1, column].set_xlabel(label)
+    axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def pareto_front(points: pd.DataFrame) -> pd.Series:
+    """Which rows of two columns, both better when larger, no other row beats or equals in both: a boolean for each."""
+    values = points.to_numpy()
+    beaten = (values[None] >= values[:, None]).all(2) & (values[None] > values[:, None]).any(2)  # [row, by row]
+    return pd.Series(~beaten.any(1), index=points.index)
+
+
+def plane(points: pd.DataFrame) -> Figure:
+    """Accuracy against fairness. points: columns name, kind, "recall@10", "unpopular/recall@10", one row per model; the
+    Pareto front of all but teachers is drawn."""
+    figure, axis = plt.subplots(figsize=(8.5, 5))
+    sns.scatterplot(points, x="recall@10", y="unpopular/recall@10", hue="kind", style="kind", s=90, ax=axis)
+    for _, row in points.iterrows():
+        axis.annotate(row["name"], (row["recall@10"], row["unpopular/recall@10"]), xytext=(5, 4),
+                      textcoords="offset points", fontsize=9)
+    students = points[points["kind"] != "teacher"].set_index("name")[["recall@10", "unpopular/recall@10"]]
+    front = students[pareto_front(students)].sort_values("recall@10")
+    axis.plot(front["recall@10"], front["unpopular/recall@10"], color="grey", linewidth=1.2, zorder=0)
+    axis.set(xlabel="Recall@10, all items", ylabel="Recall@10, unpopular items")
+    axis.legend(title="", loc="upper left", bbox_to_anchor=(1, 1))
     return figure

@@ -2,7 +2,7 @@
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
+from torch.nn.functional import binary_cross_entropy_with_logits, elu, logsigmoid, normalize
 
 
 class _BPR(torch.autograd.Function):
@@ -67,3 +67,54 @@ def pairwise_distillation(better: Tensor, worse: Tensor, possible: Tensor) -> Te
     (Chen et al., WSDM 2023: L_G, with a mean over pairs as in the released code.) A user without pairs has loss 0.
     """
     return -(logsigmoid(better - worse) * possible).sum(1) / possible.sum(1).clamp(min=1)
+
+
+def relaxed_ranking(interesting: Tensor, uninteresting: Tensor) -> Tensor:
+    """−log Π_k exp(s_k) / (Σ_{j ≥ k} exp(s_j) + Σ_l exp(s_l)) of each user: scores of K interesting items, the teacher's
+    best first, and of L uninteresting ones, [n, K] and [n, L] → [n].                 (Kang et al., CIKM 2020)
+
+    Scores more than 80 below a user's highest count as 80 below it, so that no sum is zero.
+    """
+    scores = torch.cat([interesting, uninteresting], 1)
+    scores = (scores - scores.detach().amax(1, keepdim=True)).clamp(min=-80)
+    up, rest = scores.exp().split([interesting.shape[1], uninteresting.shape[1]], 1)
+    below = up.flip(1).cumsum(1) + rest.sum(1, keepdim=True)  # [n, K]: of the last item, the last two, …
+    return below.log().sum(1) - scores[:, :interesting.shape[1]].sum(1)
+
+
+def entity_topology(student: Tensor, teacher: Tensor, member: Tensor) -> Tensor:
+    """Mean of (cos(s_a, s_b) − cos(t_a, t_b))² over the pairs a, b of one group, up to a constant.
+
+    student [n, d_s], teacher [n, d_t], member [n, G] one-hot.                             (Kang et al., KDD 2021)
+
+    With S and T a group's rows, brought to norm 1, Σ_ab (…)² = ‖SSᵀ − TTᵀ‖² = ‖SᵀS‖² − 2 ‖SᵀT‖² + ‖TTᵀ‖²: no n × n
+    matrix is needed, and the last term, which no student can change, is left out.
+    """
+    student, teacher = normalize(student), normalize(teacher)
+    by_group = (member[:, :, None] * student[:, None]).flatten(1).T  # [G · d_s, n]
+    inner = (by_group @ student).square().sum() - 2 * (by_group @ teacher).square().sum()
+    return inner / member.sum(0).square().sum()
+
+
+def group_topology(student: Tensor, teacher: Tensor, member: Tensor) -> Tensor:
+    """Mean of (cos(s_a, p_g) − cos(t_a, q_g))² over entities a and the groups g that a is not in; p_g and q_g are the
+    means of the group's rows of student [n, d_s] and teacher [n, d_t]; member [n, G] is one-hot.   (KDD 2021)
+    """
+    def cosines(rows):
+        prototypes = member.T @ rows.detach()  # the mean up to its length, [G, d]
+        return normalize(rows) @ normalize(prototypes).T  # [n, G]
+
+    other = (1 - member) * (member.sum(0) > 0)
+    return ((cosines(student) - cosines(teacher)).square() * other).sum() / other.sum().clamp(min=1)
+
+
+def popularity_deconfounding(positive: Tensor, negative: Tensor, positive_weight: Tensor,
+                             negative_weight: Tensor) -> Tensor:
+    """−mean log σ(m_i f(s_i) − m_j f(s_j)), f(s) = ELU(s) + 1, for scores and popularity factors m = pop^γ, [B] each.
+
+    (PD: Zhang et al., SIGIR 2021.) f grows with s, so that without m a model ranks by s itself.
+    """
+    def f(score):
+        return elu(score) + 1
+
+    return -logsigmoid(positive_weight * f(positive) - negative_weight * f(negative)).mean()

@@ -30,3 +30,21 @@ def popularity_groups(counts: Tensor, n_groups: int) -> Tensor:
 def popular_items(counts: Tensor) -> Tensor:
     """[n_items] bool: the few items that make up the popular half of all training interactions."""
     return popularity_groups(counts, 2) == 0
+
+
+def popularity_in_scores(user_factors: Tensor, item_factors: Tensor, counts: Tensor, n_groups: int) -> float:
+    """How far a model ranks by popularity: Spearman's correlation between a user's scores and the items' popularity
+    within each of ``n_groups`` groups, averaged over users and groups. 1: by popularity alone; n_groups = 1: over all.
+
+    user_factors [n_users, d], item_factors [n_items, d], counts [n_items] int64.
+    """
+    group = popularity_groups(counts, n_groups)
+    correlations = []
+    for g in range(n_groups):
+        items = (group == g).nonzero().flatten()
+        values, place, times = counts[items].unique(return_inverse=True, return_counts=True)
+        popularity = (times.cumsum(0) - (times + 1) / 2)[place].to(item_factors.dtype)  # ranks, ties at their mean
+        if len(values) > 1:
+            rank = (user_factors @ item_factors[items].T).argsort(1).argsort(1).to(item_factors.dtype)  # [n_users, n_g]
+            correlations.append(torch.corrcoef(torch.cat([popularity[None], rank]))[0, 1:].mean())
+    return torch.stack(correlations).mean().item()

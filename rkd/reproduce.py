@@ -19,6 +19,10 @@ NOTEBOOKS = {
     "01_popularity_bias.ipynb": (
         "unkd-table1", "unkd-table2", "unkd-figure1", "unkd-figure2", "bias-change", "score-popularity",
         "synthetic-world"),
+    "02_unkd.ipynb": (
+        "unkd-table3", "unkd-tests", "unkd-figure3", "unkd-figure4", "unkd-figure5", "unkd-world"),
+    "03_unkd_ablations.ipynb": (
+        "unkd-table4", "unkd-figure6", "unkd-sweeps", "unkd-plane", "rrd-sigmoid"),
 }
 
 

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from .catalog import load
 from .data import Split
 from .device import resolve_device
-from .distill import METHODS, check_settings, settings_of
+from .distill import ALONE, METHODS, check_settings, settings_of
 from .evaluate import evaluate
 from .fetch import cache_folder
 from .fingerprint import code_fingerprint
@@ -40,8 +40,8 @@ class Run:
     dataset, split, split_seed : the data (a catalog name or a path) and its division, "unkd" or "ratio"; the synthetic
                world of seed split_seed is dataset "synthetic-world", split "affinity".
     backbone : "mf" or "lightgcn", of teacher and student.
-    method   : "teacher", "none" (the plain student) or a name in rkd.distill.METHODS.
-    dim      : embedding size; 100 for the teacher and 10 for students.
+    method   : "teacher", "pd" (a debiased teacher), "none" (the plain student) or a name in rkd.distill.METHODS.
+    dim      : embedding size; 100 for teachers and 10 for students.
     seed     : of initialisation, order and draws. A student of seed s learns from the teacher of seed s.
     settings : the method's own, a dict (kept as sorted pairs).
     teacher_dim : the teacher's embedding size, for distillations.
@@ -66,24 +66,23 @@ class Run:
     def __post_init__(self):
         if self.backbone not in BACKBONES:
             raise ValueError(f"unknown backbone {self.backbone!r}: choose from {', '.join(BACKBONES)}")
-        if self.method not in ("teacher", "none", *METHODS):
-            raise ValueError(f"unknown method {self.method!r}: choose from teacher, none, {', '.join(METHODS)}")
         settings, defaults = dict(self.settings), tuned(self.dataset, self.backbone, self.method)
+        check_settings(self.method, settings)
+        if not self.distils and self.weight:
+            raise ValueError(f"method {self.method!r} distils nothing, so it takes no weight")
         fill = {"lr": defaults.pop("lr"), "l2": defaults.pop("l2"), "weight": defaults.pop("weight"),
-                "dim": self.teacher_dim if self.method == "teacher" else 10}
-        if not self.distils:
-            if settings or self.weight:
-                raise ValueError(f"method {self.method!r} distils nothing, so it takes neither weight nor settings")
-            fill["weight"] = 0.0
-        else:
-            check_settings(self.method, settings)
-            settings = settings_of(self.method) | defaults | settings
-        if self.method == "teacher" and self.dim is not None:
+                "dim": self.teacher_dim if self.teaches else 10}
+        settings = settings_of(self.method) | defaults | settings
+        if self.teaches and self.dim is not None:
             fill["teacher_dim"] = self.dim
         for name, value in fill.items():
             if getattr(self, name) is None or name == "teacher_dim":
                 object.__setattr__(self, name, value)
         object.__setattr__(self, "settings", tuple(sorted(settings.items())))
+
+    @property
+    def teaches(self) -> bool:
+        return self.method in ("teacher", "pd")
 
     @property
     def distils(self) -> bool:
@@ -94,8 +93,8 @@ class Run:
         """The run of this run's teacher; None where nothing is distilled."""
         if not self.distils:
             return None
-        return Run(self.dataset, "teacher", self.seed, self.backbone, self.teacher_dim, self.split, self.split_seed,
-                   epochs=self.epochs, teacher_dim=self.teacher_dim)
+        return Run(self.dataset, METHODS[self.method].taught_by, self.seed, self.backbone, self.teacher_dim,
+                   self.split, self.split_seed, epochs=self.epochs, teacher_dim=self.teacher_dim)
 
     def as_dict(self) -> dict:
         """The run as plain values, settings as a dict: what is written to disk and shown."""
@@ -196,7 +195,7 @@ def _compute_one(run: Run, key: str, device: str, progress: bool) -> Result:
             fit = distill(teacher, split, run.method, backbone=run.backbone, dim=run.dim, weight=run.weight,
                           **common, **dict(run.settings))
         else:
-            fit = train(BACKBONES[run.backbone](split, run.dim, run.seed), split, **common)
+            fit = train(BACKBONES[run.backbone](split, run.dim, run.seed), split, **common, **dict(run.settings))
         return _store(run, key, fit, split, device)
     finally:
         torch.set_num_threads(threads)

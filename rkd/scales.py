@@ -6,16 +6,21 @@ from dataclasses import dataclass
 from .readers import DataError
 from .runs import Run, split_of
 
-METHODS = ("teacher", "none", "rd", "cd")  # what the notebooks train at every scale; "none": the student on its own
+# What the notebooks on UnKD train at every scale; "none" is the student on its own.
+BASELINES = ("teacher", "none", "rd", "cd", "de-rrd", "htd")
+METHODS = (*BASELINES, "unkd")
 
 
 @dataclass(frozen=True)
 class Scale:
-    """datasets: catalog names; seeds: of training, every figure is their mean; epochs: at most; then the two sizes."""
+    """datasets: catalog names; seeds: of training, every figure is their mean, save that ``few`` of them must do for
+    sweeps and for LightGCN; epochs, lightgcn_epochs: at most; then the two sizes."""
 
     datasets: tuple[str, ...]
     seeds: tuple[int, ...]
+    few: tuple[int, ...]
     epochs: int = 500
+    lightgcn_epochs: int = 500
     teacher_dim: int = 100
     student_dim: int = 10
 
@@ -32,17 +37,19 @@ class Scale:
             raise DataError(f"none of {', '.join(self.datasets)} can be had; see the lines above")
         return tuple(found)
 
-    def runs(self, dataset: str, methods: Iterable[str], backbone: str = "mf", **settings) -> list[Run]:
-        """Each method with each seed on one data set; "teacher" and "none" are methods. settings: further ones of Run,
-        of which epochs cannot go above the scale's own."""
-        settings["epochs"] = min(settings.get("epochs", self.epochs), self.epochs)
+    def runs(self, dataset: str, methods: Iterable[str], backbone: str = "mf", few: bool = False,
+             **settings) -> list[Run]:
+        """Each method with each seed (or few of them) on one data set; "teacher", "pd" and "none" are methods. settings:
+        further ones of Run, of which epochs cannot go above the scale's own."""
+        most = self.lightgcn_epochs if backbone == "lightgcn" else self.epochs
+        settings["epochs"] = min(settings.get("epochs", most), most)
         return [Run(dataset, method, seed, backbone, teacher_dim=self.teacher_dim,
-                    dim=self.teacher_dim if method == "teacher" else self.student_dim, **settings)
-                for method in methods for seed in self.seeds]
+                    dim=self.teacher_dim if method in ("teacher", "pd") else self.student_dim, **settings)
+                for method in methods for seed in (self.few if few else self.seeds)]
 
 
 SCALES = {
-    "smoke": Scale(("synthetic",), seeds=(0,), epochs=20, teacher_dim=32, student_dim=4),
-    "laptop": Scale(("ml-100k",), seeds=(0, 1, 2)),
-    "paper": Scale(("citeulike", "ml-1m", "apps"), seeds=(0, 1, 2, 3, 4)),
+    "smoke": Scale(("synthetic",), seeds=(0,), few=(0,), epochs=20, lightgcn_epochs=20, teacher_dim=32, student_dim=4),
+    "laptop": Scale(("ml-100k",), seeds=(0, 1, 2), few=(0,), epochs=200, lightgcn_epochs=100),
+    "paper": Scale(("citeulike", "ml-1m", "apps"), seeds=(0, 1, 2, 3, 4), few=(0, 1, 2, 3, 4)),
 }

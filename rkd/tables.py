@@ -7,8 +7,11 @@ import pandas as pd
 
 from .provenance import write_provenance
 from .runs import Result
+from .stats import LEVEL, mean_std as mean_std_of, paired_tests
 
-NAMES = {"none": "Student", "student": "Student", "teacher": "Teacher", "rd": "RD", "cd": "CD", "unkd": "UnKD"}
+NAMES = {"none": "Student", "student": "Student", "teacher": "Teacher", "pd": "PD teacher", "rd": "RD", "cd": "CD",
+         "de": "DE", "rrd": "RRD", "de-rrd": "DE-RRD", "htd": "HTD", "pd-cd": "PD-CD", "pd-htd": "PD-HTD", "unkd": "UnKD",
+         "mf": "MF", "bprmf": "MF", "lightgcn": "LightGCN"}
 PAPERS = {"ml-1m": "movielens", "citeulike": "citeulike", "apps": "apps"}  # our names of data sets → UnKD's
 PUBLISHED = Path(__file__).with_name("published")
 
@@ -34,16 +37,9 @@ def tidy(results: list[Result]) -> pd.DataFrame:
 
 
 def mean_std(frame: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
-    """Rows dataset and metric, columns method: "mean ± std" over seeds, of a tidy frame, in the order first met.
-
-    The standard deviation is that of a sample (n − 1), and left out where there is one seed.
-    """
-    def write(values):
-        spread = "" if len(values) == 1 else f" ± {values.std():.4f}"
-        return f"{values.mean():.4f}{spread}"
-
+    """Rows dataset and metric, columns method: "mean ± std" over seeds, of a tidy frame, in the order first met."""
     chosen = frame[frame["metric"].isin(metrics)]
-    cells = chosen.groupby(["dataset", "metric", "method"], sort=False)["value"].apply(write).unstack("method")
+    cells = chosen.groupby(["dataset", "metric", "method"], sort=False)["value"].apply(mean_std_of).unstack("method")
     order = [(d, m) for d in chosen["dataset"].unique() for m in metrics]
     return cells.loc[order, list(chosen["method"].unique())].rename(columns=NAMES).rename_axis(columns=None)
 
@@ -64,7 +60,8 @@ def unkd_table1(frame: pd.DataFrame) -> pd.DataFrame:
             ours = mean_std(part, [metric]).iloc[0]
             rows[dataset, group, "ours"] = ours
             if (key := (PAPERS.get(dataset), group)) in paper.index:
-                rows[dataset, group, "published"] = paper.loc[key].rename(NAMES)[ours.index].map("{:.4f}".format)
+                row = paper.loc[key].rename(lambda name: NAMES[name.replace("_", "-")])
+                rows[dataset, group, "published"] = row[ours.index].map("{:.4f}".format)
     return pd.DataFrame(rows).T.rename_axis(["dataset", "items", "source"])
 
 
@@ -80,29 +77,81 @@ def unkd_table2(facts: dict[str, dict]) -> pd.DataFrame:
     return table.astype({name: int for name in paper.columns[:3]})
 
 
-def verdict(claim: str, larger: pd.Series, smaller: pd.Series) -> str:
-    """One line that says whether ``larger`` (its mean over seeds) is above ``smaller``: yes, no, or within the spread
-    of the seeds, which is where the difference of means is below twice its standard error. One seed has no spread."""
-    difference = larger.mean() - smaller.mean()
-    error = 0.0 if len(larger) == 1 else (larger.var() / len(larger) + smaller.var() / len(smaller)) ** 0.5
-    answer = "within the spread of the seeds" if abs(difference) < 2 * error else "yes" if difference > 0 else "no"
-    return f"{claim}: {answer}"
+MARK = "†"
+MARK_MEANS = (f"{MARK} differs from UnKD's: paired t-test over the users (each user's mean over the seeds), "
+              f"Holm-corrected over the methods of its column, p < {LEVEL}.")
 
 
-def save_table(table: pd.DataFrame, name: str, scale: str, results: list[Result]) -> pd.DataFrame:
-    """Write NAME.csv, .md and .tex, and NAME.provenance.json, and return the table for display.
+def unkd_table3(results: list[Result], metrics=("recall@10", "ndcg@10")) -> pd.DataFrame:
+    """UnKD's Table 3: "mean ± std" of each metric by data set, method and backbone, marked where UnKD's differs
+    (MARK_MEANS), and the published figures where the data set is the paper's."""
+    return _by_backbone(results, metrics, "unkd_table3", {"recall@10": "recall", "ndcg@10": "ndcg"})
+
+
+def unkd_table4(results: list[Result]) -> pd.DataFrame:
+    """UnKD's Table 4: Recall@10 overall and on both halves, against distillations of debiased teachers; as table 3."""
+    metrics = {"recall@10": "overall", "popular/recall@10": "popular", "unpopular/recall@10": "unpopular"}
+    paper = published("unkd_table4").melt(["backbone", "method"])
+    paper[["dataset", "column"]] = paper["variable"].str.split("_", expand=True).to_numpy()
+    wide = paper.assign(column=paper["backbone"] + "_" + paper["column"]).pivot_table(
+        "value", ["dataset", "method"], "column").reset_index()
+    return _by_backbone(results, tuple(metrics), wide, metrics)
+
+
+def _by_backbone(results, metrics, paper, column_of) -> pd.DataFrame:
+    """Rows dataset and method; columns backbone, metric, and "ours" or "published"."""
+    paper = published(paper) if isinstance(paper, str) else paper
+    paper = paper.set_index(["dataset", "method"])
+    cells = {}
+    for (dataset, backbone), group in _grouped(results, "dataset", "backbone").items():
+        by_method = {key[0]: chosen for key, chosen in _grouped(group, "method").items()}
+        for metric in metrics:
+            rivals = {m: r for m, r in by_method.items() if m != "unkd"}
+            tests = paired_tests(by_method["unkd"], rivals, metric)["p_holm"]
+            for method, chosen in by_method.items():
+                row, column = (dataset, NAMES[method]), (NAMES[backbone], metric)
+                mark = f" {MARK}" if tests.get(method, 1) < LEVEL else ""
+                cells.setdefault((*column, "ours"), {})[row] = mean_std_of(
+                    pd.Series([r.metrics[metric] for r in chosen])) + mark
+                key = (PAPERS.get(dataset), {"none": "student"}.get(method, method.replace("-", "_")))
+                name = f"{ {'mf': 'bprmf'}.get(backbone, backbone)}_{column_of[metric]}"
+                if key in paper.index:
+                    cells.setdefault((*column, "published"), {})[row] = f"{paper.loc[key, name]:.4f}"
+    rows = dict.fromkeys((r.run.dataset, NAMES[r.run.method]) for r in results)
+    return pd.DataFrame(cells).loc[list(rows)].fillna("").rename_axis(["dataset", "method"])
+
+
+def _grouped(results: list[Result], *names: str) -> dict[tuple, list[Result]]:
+    """Results by these fields of their runs, in the order first met."""
+    groups = {}
+    for result in results:
+        groups.setdefault(tuple(getattr(result.run, name) for name in names), []).append(result)
+    return groups
+
+
+def save_table(table: pd.DataFrame, name: str, scale: str, results: list[Result], note: str = "") -> pd.DataFrame:
+    """Write NAME.csv, .md and .tex, the latter two with the note underneath, and NAME.provenance.json, and return the
+    table for display.
 
     Raises ValueError where the results do not belong together (see provenance.py); then nothing is written.
     """
     path = folder(scale) / name
     write_provenance(path.with_name(f"{name}.provenance.json"), results)
     flat = table.reset_index() if table.index.names[0] else table
+    flat.columns = [" ".join(filter(None, c)) if isinstance(c, tuple) else c for c in flat.columns]
     flat.to_csv(path.with_name(f"{name}.csv"), index=False)
-    path.with_name(f"{name}.md").write_text(flat.to_markdown(index=False, disable_numparse=True) + "\n")
-    path.with_name(f"{name}.tex").write_text(_latex(flat))
+    path.with_name(f"{name}.md").write_text(flat.to_markdown(index=False, disable_numparse=True) + "\n"
+                                            + (f"\n{note}\n" if note else ""))
+    path.with_name(f"{name}.tex").write_text(_latex(flat) + (_escape(note) + "\n" if note else ""))
     return table
 
 
 def _latex(table: pd.DataFrame) -> str:
-    escaped = table.map(lambda cell: str(cell).replace("±", r"$\pm$"))
-    return escaped.to_latex(index=False, escape=False).replace("_", r"\_").replace("%", r"\%").replace("×", r"$\times$")
+    return table.map(lambda cell: _escape(str(cell))).rename(columns=_escape).to_latex(index=False, escape=False)
+
+
+def _escape(text: str) -> str:
+    for symbol, latex in (("%", r"\%"), ("_", r"\_"), ("±", r"$\pm$"), ("×", r"$\times$"), (MARK, r"$^\dagger$"),
+                          ("<", "$<$"), ("λ", r"$\lambda$"), ("μ", r"$\mu$")):
+        text = text.replace(symbol, latex)
+    return text

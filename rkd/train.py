@@ -12,7 +12,7 @@ from .device import resolve_device
 from .distill import METHODS, check_settings
 from .distill.base import Batch
 from .evaluate import evaluate, factors
-from .losses import bpr, half_square
+from .losses import bpr, half_square, popularity_deconfounding
 from .models import BACKBONES, MF
 from .sampling import NegativeSampler
 from .tuned import tuned
@@ -39,7 +39,8 @@ class Fit:
 
 
 def train(model: MF, split: Split, *, lr: float = 1e-3, l2: float = 1e-2, epochs: int = 500, batch_size: int = 2048,
-          seed: int = 0, device: str = "auto", distiller=None, weight: float = 0.0, progress: bool = True) -> Fit:
+          seed: int = 0, gamma: float = 0.0, device: str = "auto", distiller=None, weight: float = 0.0,
+          progress: bool = True) -> Fit:
     """Fit ``model`` to ``split.train`` by L = L_BPR + l2 · L_2 + weight · L_distill.
 
     lr, l2     : Adam's learning rate; the weight of the batch's embeddings' norm (losses.l2).
@@ -47,14 +48,16 @@ def train(model: MF, split: Split, *, lr: float = 1e-3, l2: float = 1e-2, epochs
                  ``split.valid``, and the model goes back to the best.
     seed       : of the order of the pairs, of the negatives (one uniform untrained item per pair and epoch) and of all
                  that the distiller draws. On a CPU the same seed and number of threads give the same bits.
+    gamma      : above 0, PD's loss takes the place of BPR's, with popularity factors (share of the interactions)^gamma;
+                 the model then ranks without them.        (Zhang et al., SIGIR 2021; shares smoothed as in UnKD's code)
     distiller  : makes the Distiller when called with split=…, generator=…, both on the device; ``distill`` below does.
     progress   : a bar on standard error, where that is a terminal.
 
     Raises ValueError for settings out of range, or where a score ceases to be a number.
     """
-    if lr <= 0 or l2 < 0 or weight < 0 or epochs < 1 or batch_size < 1:
-        raise ValueError(f"lr must be above 0, l2 and weight 0 or more, epochs and batch_size 1 or more; "
-                         f"not lr={lr}, l2={l2}, weight={weight}, epochs={epochs}, batch_size={batch_size}")
+    if lr <= 0 or l2 < 0 or gamma < 0 or weight < 0 or epochs < 1 or batch_size < 1:
+        raise ValueError("lr must be above 0, l2, gamma and weight 0 or more, epochs and batch_size 1 or more; "
+                         f"not {lr=}, {l2=}, {gamma=}, {weight=}, {epochs=}, {batch_size=}")
     start = time.perf_counter()
     device = resolve_device(device)
     split, model = split.to(device), model.to(device)
@@ -62,13 +65,15 @@ def train(model: MF, split: Split, *, lr: float = 1e-3, l2: float = 1e-2, epochs
     negatives = NegativeSampler(split.train)
     method = distiller(split=split, generator=generator) if distiller else None
     optimizer = adam(model, lr, method)
+    popularity = popularity_factors(split.train.item_counts, gamma) if gamma else None
 
     fit, best, epoch_seconds = Fit(model), -1.0, 0.0
     best_table = model.table.detach().clone()
     bar = tqdm(range(1, epochs + 1), unit="epoch", leave=False, disable=None if progress else True)
     for epoch in bar:
         epoch_start = time.perf_counter()
-        loss = train_epoch(model, split, negatives, optimizer, generator, epoch, l2, batch_size, method, weight)
+        loss = train_epoch(model, split, negatives, optimizer, generator, epoch, l2, batch_size, method, weight,
+                           popularity)
         fit.epochs = epoch
         evaluates = epoch % EVALUATE_EVERY == 0 or epoch == epochs
         loss = loss.item() if evaluates else loss  # waits for the device
@@ -107,6 +112,8 @@ def distill(teacher, split: Split, method: str, *, backbone: str = "mf", dim: in
     defaults = tuned(split.name, backbone, method)
     settings = {k: v for k, v in defaults.items() if k not in ("lr", "l2", "weight")} | settings
     check_settings(method, settings)
+    if method not in METHODS:
+        raise ValueError(f"{method!r} is no distillation: choose from {', '.join(METHODS)}")
     if backbone not in BACKBONES:
         raise ValueError(f"unknown backbone {backbone!r}: choose from {', '.join(BACKBONES)}")
     teacher = factors(teacher, resolve_device(device))
@@ -121,11 +128,12 @@ def distill(teacher, split: Split, method: str, *, backbone: str = "mf", dim: in
 
 def adam(model: MF, lr: float, method=None) -> torch.optim.Adam:
     """Adam over the model's table and whatever the method trains with it."""
-    parameters = [model.table, *(method.parameters() if method else ())]
+    parameters = [model.table, *(method.parameters(model) if method else ())]
     return torch.optim.Adam(parameters, lr=lr, fused=model.table.device.type != "mps")
 
 
-def train_epoch(model, split, negatives, optimizer, generator, epoch, l2, batch_size, method=None, weight=1.0):
+def train_epoch(model, split, negatives, optimizer, generator, epoch, l2, batch_size, method=None, weight=1.0,
+                popularity=None):
     """One pass over the training pairs in random order; returns the mean loss as a tensor on the device."""
     order = torch.randperm(len(split.train), generator=generator, device=generator.device)
     users, items = split.train.users[order], split.train.items[order]
@@ -135,7 +143,7 @@ def train_epoch(model, split, negatives, optimizer, generator, epoch, l2, batch_
     total, steps = 0.0, 0
     for u, i, j in zip(users.split(batch_size), items.split(batch_size), drawn.split(batch_size)):
         optimizer.zero_grad(set_to_none=False)  # the buffers stay
-        loss = step_loss(model, Batch(u, i, j), l2, method, weight)
+        loss = step_loss(model, Batch(u, i, j), l2, method, weight, popularity)
         loss.backward()
         model.end_step()
         optimizer.step()
@@ -143,15 +151,26 @@ def train_epoch(model, split, negatives, optimizer, generator, epoch, l2, batch_
     return total / steps
 
 
-def step_loss(model, batch, l2, method=None, weight=1.0):
+def popularity_factors(counts, gamma):
+    """PD's m_i = pop_i^γ, pop_i an item's share of all interactions, each item counted once more: [n_items]."""
+    return ((counts + 1) / (counts + 1).sum()) ** gamma
+
+
+def step_loss(model, batch, l2, method=None, weight=1.0, popularity=None):
     """L_BPR + l2 · L_2 + weight · L_distill of one batch. L_2 is of the input embeddings, the trained parameters."""
     model.begin_step()
     u, i, j = batch.users, batch.positives, batch.negatives
-    scored = model.users(u), model.items(i), model.items(j)  # [B, d] each
-    if model.output is model.table:
-        loss = bpr(*scored, l2)
+    e_u, e_i, e_j = model.users(u), model.items(i), model.items(j)  # [B, d] each
+    same = model.output is model.table  # what is scored is what is trained
+    if popularity is None:
+        loss = bpr(e_u, e_i, e_j, l2 if same else 0.0)
     else:
-        loss = bpr(*scored) + l2 * half_square(model.input_users(u), model.input_items(i), model.input_items(j))
+        scores = (e_u * e_i).sum(1), (e_u * e_j).sum(1)  # [B] each
+        loss = popularity_deconfounding(*scores, popularity[i], popularity[j])
+        if same:
+            loss = loss + l2 * half_square(e_u, e_i, e_j)
+    if not same:
+        loss = loss + l2 * half_square(model.input_users(u), model.input_items(i), model.input_items(j))
     if method:
         loss = loss + weight * method.loss(model, batch)
     return loss

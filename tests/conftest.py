@@ -1,11 +1,14 @@
-"""What several test files use: a device, a small data set with awkward corners, and a cache of each test's own."""
+"""What several test files use: a device, a small data set with awkward corners, a teacher and a student for it, and a
+cache of each test's own."""
 
 import numpy as np
 import pytest
 import torch
 
 import rkd.tuned
+from rkd import MF
 from rkd.data import Interactions, Split
+from rkd.distill.base import Batch
 
 torch.set_num_threads(1)  # the sizes here are tiny: more threads only wait for each other
 
@@ -58,6 +61,45 @@ def interactions_of(dense, name="data") -> Interactions:
     """The pairs of a dense matrix."""
     users, items = np.nonzero(dense)
     return Interactions(*np.shape(dense), torch.from_numpy(users), torch.from_numpy(items), name)
+
+
+def seeded(device="cpu", seed=0) -> torch.Generator:
+    return torch.Generator(device).manual_seed(seed)
+
+
+@pytest.fixture
+def world(split, device):
+    """(split, teacher's factors, student) on the device: 23 users, 37 items; scores of a few units.
+
+    Factors are multiples of 1/8, so that scores are exact in whatever order a product is summed.
+    """
+    generator = seeded("cpu", 9)
+    teacher = tuple((8 * torch.randn(n, 6, generator=generator)).round().div(8).to(device)
+                    for n in (split.n_users, split.n_items))
+    student = MF(split, 4, seed=2)
+    with torch.no_grad():
+        student.table.copy_((32 * student.table).round() / 8)
+    return split.to(device), teacher, student.to(device)
+
+
+def product(factors) -> np.ndarray:
+    return (factors[0].cpu().double() @ factors[1].cpu().double().T).numpy()
+
+
+def brute_ranking(scores, split: Split):
+    """Each user's untrained items, best first."""
+    train = matrix(split.train)
+    return [[i for i in np.argsort(-row, kind="stable") if not trained[i]] for row, trained in zip(scores, train)]
+
+
+def a_batch(device, users=(4, 4, 7, 0, 4, 1, 22, 7)) -> Batch:
+    users = torch.tensor(users, device=device)
+    return Batch(users, torch.zeros_like(users), torch.ones_like(users))
+
+
+def loss_of(method, student, batch) -> float:
+    student.begin_step()
+    return method.loss(student, batch).item()
 
 
 @pytest.fixture

@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from conftest import matrix
+from conftest import a_batch, brute_ranking, loss_of, matrix, product, seeded
 
 import rkd
 from rkd import MF, synthetic
-from rkd.data import Split
-from rkd.distill import CD, METHODS, RD, Distiller, check_settings, settings_of
+from rkd.distill import ALONE, CD, METHODS, RD, Distiller, check_settings, settings_of
 from rkd.distill.base import Batch
+from rkd.models import BACKBONES
+from rkd.sampling import NegativeSampler
 from rkd.train import distill, train
 
 
@@ -21,47 +22,8 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-def seeded(device, seed=0):
-    return torch.Generator(device).manual_seed(seed)
-
-
-@pytest.fixture
-def world(split, device):
-    """(split, teacher's factors, student) on the device: 23 users, 37 items; scores of a few units.
-
-    Factors are multiples of 1/8, so that scores are exact in whatever order a product is summed.
-    """
-    generator = seeded("cpu", 9)
-    teacher = tuple((8 * torch.randn(n, 6, generator=generator)).round().div(8).to(device)
-                    for n in (split.n_users, split.n_items))
-    student = MF(split, 4, seed=2)
-    with torch.no_grad():
-        student.table.copy_((32 * student.table).round() / 8)
-    return split.to(device), teacher, student.to(device)
-
-
-def product(factors) -> np.ndarray:
-    return (factors[0].cpu().double() @ factors[1].cpu().double().T).numpy()
-
-
-def brute_ranking(scores, split: Split):
-    """Each user's untrained items, best first."""
-    train = matrix(split.train)
-    return [[i for i in np.argsort(-row, kind="stable") if not trained[i]] for row, trained in zip(scores, train)]
-
-
-def a_batch(split, device, users=(4, 4, 7, 0, 4, 1, 22, 7)):
-    users = torch.tensor(users, device=device)
-    return Batch(users, torch.zeros_like(users), torch.ones_like(users))
-
-
-def loss_of(method, student, batch):
-    student.begin_step()
-    return method.loss(student, batch).item()
-
-
-def test_a_batchs_distinct_users_and_how_often_they_come(split, device):
-    users, counts = a_batch(split, device).unique_users
+def test_a_batchs_distinct_users_and_how_often_they_come(device):
+    users, counts = a_batch(device).unique_users
     assert users.tolist() == [0, 1, 4, 7, 22] and counts.tolist() == [1, 1, 3, 2, 1]
     assert counts.dtype == torch.float32
 
@@ -95,7 +57,7 @@ def rd_loss_by_hand(world, users, k, sharpness, mu, random_items=None):
 
 def test_rd_while_warming_up_by_hand(world, device):
     split, teacher, student = world
-    method, batch = RD(teacher, split, seeded(device), k=6, sharpness=3.0, warmup=2), a_batch(split, device)
+    method, batch = RD(teacher, split, seeded(device), k=6, sharpness=3.0, warmup=2), a_batch(device)
     for epoch in (1, 2):
         method.begin_epoch(student, epoch)
         expected = rd_loss_by_hand(world, batch.users.tolist(), 6, 3.0, None)
@@ -108,7 +70,7 @@ def test_rd_after_warming_up_by_hand(world, device):
     method = RD(teacher, split, seeded(device), k=6, sharpness=3.0, mu=0.2, n_samples=20, warmup=2)
     drawn, sample = [], method.negatives
     method.negatives = lambda users, generator: drawn.append(sample(users, generator)) or drawn[-1]
-    batch = a_batch(split, device, users=[*range(23), 4, 4, 7])
+    batch = a_batch(device, users=[*range(23), 4, 4, 7])
     for epoch in (2, 3, 4):
         method.begin_epoch(student, epoch)
         items = drawn[-1].cpu().numpy() if drawn else None
@@ -117,6 +79,15 @@ def test_rd_after_warming_up_by_hand(world, device):
         assert loss_of(method, student, batch) == pytest.approx(expected, rel=1e-5)
     assert not matrix(split.train)[np.arange(23)[:, None], items].any()
     assert not torch.equal(drawn[0], drawn[1])  # fresh ones each epoch
+    with torch.no_grad():
+        student.table[split.n_users:] = student.table[split.n_users:].roll(5, 0)  # an optimizer's step
+    weighed_anew = rd_loss_by_hand(world, batch.users.tolist(), 6, 3.0, 0.2, items)
+    assert len(drawn) == 2 and loss_of(method, student, batch) == pytest.approx(weighed_anew, rel=1e-5)
+
+
+def discrepancies(method, student):
+    users = torch.arange(student.n_users, device=student.table.device)
+    return method.discrepancy(student, users, student.scores(users, method.top).detach())
 
 
 def test_rd_lets_go_of_what_the_student_ranks_as_high_as_the_teacher(world, device):
@@ -126,10 +97,11 @@ def test_rd_lets_go_of_what_the_student_ranks_as_high_as_the_teacher(world, devi
     with torch.no_grad():
         student.table.copy_(torch.cat(teacher))
     method = RD(teacher, split, seeded(device), k=5, n_samples=20_000, warmup=0)
-    assert (method.discrepancy(*student.factors()) < 0.05).all()
+    method.begin_epoch(student, 1)
+    assert (discrepancies(method, student) < 0.05).all()
     with torch.no_grad():
         student.table[:split.n_users] *= -1  # the other way round: everything is far too low
-    assert (method.discrepancy(*student.factors()) > 0.2).float().mean() > 0.9
+    assert (discrepancies(method, student) > 0.2).float().mean() > 0.9
 
 
 # ------------------------------------------------------------------------------------------------------------------ CD
@@ -149,7 +121,7 @@ def test_cds_items_labels_and_loss_by_hand(world, guide, device):
     q = sigmoid((z[rows, items] + 0.4) / 1.5)
     np.testing.assert_allclose(method.soft_labels.cpu().numpy(), q, rtol=1e-5)
     per_user = -(q * log_sigmoid(s[rows, items]) + (1 - q) * log_sigmoid(-s[rows, items])).mean(1)
-    batch = a_batch(split, device)
+    batch = a_batch(device)
     assert loss_of(method, student, batch) == pytest.approx(per_user[batch.users.cpu()].mean(), rel=1e-5)
 
 
@@ -212,16 +184,19 @@ def test_settings_are_the_constructors_keywords():
     assert settings_of("cd") == {"guide": "student", "n_samples": 30, "temperature": 20.0, "t1": 2.0, "t2": 0.0,
                                  "refresh": 5}
     assert settings_of("rd")["k"] == 30
+    assert settings_of("pd") == {"gamma": 0.1} and settings_of("teacher") == settings_of("none") == {}
+    settings_of("pd")["gamma"] = 5.0
+    assert settings_of("pd") == {"gamma": 0.1}  # the caller's own copy
     check_settings("cd", {"t1": 3, "guide": "teacher"})  # a whole number is a float
 
 
 @pytest.mark.parametrize("method, settings, message", [
-    ("nothing", {}, "unknown method 'nothing': choose from " + ", ".join(METHODS)),
+    ("nothing", {}, "unknown method 'nothing': choose from teacher, pd, none, " + ", ".join(METHODS)),
     ("rd", {"guide": "teacher"}, "rd has no setting 'guide'; it has k=30, "),
     ("cd", {"n_samples": 3.0}, "cd's n_samples is a int such as 30, not 3.0"),
     ("cd", {"n_samples": True}, "cd's n_samples is a int"),
     ("cd", {"t1": "2"}, "cd's t1 is a float such as 2.0, not '2'"),
-    ("cd", {"guide": 1}, "cd's guide is a str"),
+    ("cd", {"guide": 1}, "cd's guide is a str"), ("rrd", {"sigmoid": 1}, "rrd's sigmoid is a bool such as False"),
 ])
 def test_settings_that_do_not_exist(split, method, settings, message):
     with pytest.raises(ValueError, match=message):
@@ -260,7 +235,8 @@ class Imitate(Distiller):
         self.start = start.clone()
         Imitate.made = self
 
-    def parameters(self):
+    def parameters(self, student):
+        assert student.dim == len(self.projection)
         return [self.projection]
 
     def begin_epoch(self, student, epoch):
@@ -311,6 +287,39 @@ def test_weight_zero_is_the_plain_student(split):
                            plain.model.table)
 
 
+@pytest.mark.parametrize("method", ALONE)
+def test_what_is_trained_alone_is_no_distillation(split, method):
+    """It has settings, but no teacher to learn them from."""
+    with pytest.raises(ValueError, match=f"{method} has no setting 'k'"):
+        check_settings(method, {"k": 1})
+    with pytest.raises(ValueError, match=method):
+        distill(MF(split, 3), split, method, epochs=1)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_reaches_both_backbones_tables(backbone, method, device):
+    """A finite loss, and a gradient on the table that Adam trains: at the start, warmed up, and when DE is cold."""
+    split = synthetic.world(60, 90, n_train=10).split.to(device)
+    generator = seeded(device)
+    teacher = tuple(torch.randn(n, 12, generator=generator, device=device) for n in (60, 90))
+    student = BACKBONES[backbone](split, 5, seed=1).to(device)
+    distiller, sampler = METHODS[method](teacher, split, generator), NegativeSampler(split.train)
+    own = list(distiller.parameters(student))
+    users, items = split.train.users[:100], split.train.items[:100]
+    for epoch in (1, 11, 101):
+        distiller.begin_epoch(student, epoch)
+        student.table.grad = None
+        student.begin_step()
+        loss = distiller.loss(student, Batch(users, items, sampler(users, generator)))
+        loss.backward()
+        student.end_step()
+        gradient = student.table.grad
+        assert loss.shape == () and loss.isfinite() and loss != 0 and gradient.isfinite().all()
+        assert gradient[:60].any() and gradient[60:].any()
+        assert all(parameter.grad.isfinite().all() for parameter in own if parameter.grad is not None)
+
+
 @pytest.mark.parametrize("guide", ["student", "teacher"])
 def test_a_student_of_cd_comes_closer_to_the_teachers_ranking(guide):
     """Share of the teacher's top 10 that is in the student's: on average over 3 worlds 0.02 more than the plain
@@ -336,4 +345,8 @@ def test_rd_never_counts_an_item_above_itself():
     teacher = torch.randn(60, 10, generator=generator), torch.randn(40, 10, generator=generator)
     method = RD(teacher, split, generator, k=1, mu=1.0, n_samples=7)
     method.negatives = lambda users, generator: method.top.expand(-1, 7)
-    assert not method.discrepancy(*teacher).any()  # estimated rank 1, like the teacher's
+    student = MF(split, 10)
+    with torch.no_grad():
+        student.table.copy_(torch.cat(teacher))
+    method.begin_epoch(student, method.warmup + 1)
+    assert not discrepancies(method, student).any()  # estimated rank 1, like the teacher's

@@ -34,7 +34,8 @@ def package(tmp_path, monkeypatch):
 
 def keys() -> dict[tuple, str]:
     restart()
-    return {(b, m): key_of(tiny(m, backbone=b)) for b in ("mf", "lightgcn") for m in ("teacher", "none", "rd", "cd")}
+    methods = "teacher", "none", "rd", "cd", "pd-cd", "de-rrd"
+    return {(b, m): key_of(tiny(m, backbone=b)) for b in ("mf", "lightgcn") for m in methods}
 
 
 def edit(path: Path, pattern: str, replacement: str):
@@ -54,16 +55,19 @@ def everything(backbone, method):
 
 
 @pytest.mark.parametrize("file, definition, concerns", [
-    ("losses.py", "collaborative_distillation", lambda backbone, method: method == "cd"),
+    ("losses.py", "collaborative_distillation", lambda backbone, method: method in ("cd", "pd-cd")),
+    ("losses.py", "relaxed_ranking", lambda backbone, method: method == "de-rrd"),
+    ("losses.py", "entity_topology", lambda backbone, method: False),
     ("losses.py", "ranking_distillation", lambda backbone, method: method == "rd"),
-    ("losses.py", "weighted_mean", lambda backbone, method: method in ("rd", "cd")),
+    ("losses.py", "weighted_mean", lambda backbone, method: method not in ("teacher", "none")),
     ("losses.py", "bpr", everything),
     ("losses.py", "half_square", everything),
-    ("sampling.py", "draw_ranks", lambda backbone, method: method == "cd"),
+    ("sampling.py", "draw_ranks", lambda backbone, method: method in ("cd", "pd-cd", "de-rrd")),
     ("sampling.py", "__call__", everything),
     ("models.py", "normalised_adjacency", lambda backbone, method: backbone == "lightgcn"),
     ("models.py", "scores", everything),
     ("distill/rd.py", "discrepancy", lambda backbone, method: method == "rd"),
+    ("distill/experts.py", "temperature", lambda backbone, method: method == "de-rrd"),
     ("train.py", "train_epoch", everything),
     ("evaluate.py", "_gini", everything),
     ("popularity.py", "popularity_groups", everything),
@@ -83,7 +87,7 @@ def test_code_changes_the_keys_that_it_concerns(package, file, definition, conce
 def test_constants_count_as_code(package):
     before = keys()
     edit(package / "distill" / "cd.py", r"^DEPTHS = \d+", "DEPTHS = 11")
-    assert {method for (_, method), key in keys().items() if key != before[_, method]} == {"cd"}
+    assert {method for (_, method), key in keys().items() if key != before[_, method]} == {"cd", "pd-cd"}
     before = keys()
     edit(package / "train.py", r"^PATIENCE = \d+", "PATIENCE = 21")
     assert all(key != before[k] for k, key in keys().items())

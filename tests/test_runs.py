@@ -15,7 +15,7 @@ import rkd.fingerprint
 import rkd.synthetic
 import rkd.tuned
 from rkd import DataError, Run, evaluate, split_of
-from rkd.distill import METHODS, settings_of
+from rkd.distill import ALONE, METHODS, settings_of
 from rkd.runs import key_of, stored
 
 # ----------------------------------------------------------------------------------------------------------------- Run
@@ -33,9 +33,11 @@ def test_a_runs_defaults(untuned):
 
 def test_tuned_settings_stand_in_for_what_is_not_given(untuned):
     rkd.tuned.PATH.write_text(json.dumps({
+        "accuracy": {
         "a": {"mf": {"cd": {"lr": 1, "l2": 2, "weight": 3, "t1": 4.0}}, "lightgcn": {"cd": {"lr": 5, "l2": 6}}},
         "b": {"mf": {"none": {"lr": 10, "l2": 11}}, "lightgcn": {"none": {"lr": 12, "l2": 13}}},
-        "ml-100k": {"mf": {"cd": {"lr": 7, "l2": 8, "weight": 9}, "teacher": {"lr": 14, "l2": 15}}}}))
+        "ml-100k": {"mf": {"cd": {"lr": 7, "l2": 8, "weight": 9}, "teacher": {"lr": 14, "l2": 15}}}},
+        "tail": {"a": {"mf": {"cd": {"lr": 20, "l2": 21, "weight": 22}}}}}))
     run = Run("a", "cd")
     assert (run.lr, run.l2, run.weight, dict(run.settings)["t1"]) == (1, 2, 3, 4.0)
     run = Run("a", "cd", lr=0.5, settings={"t1": 2.5, "t2": 1})
@@ -50,7 +52,9 @@ def test_tuned_settings_stand_in_for_what_is_not_given(untuned):
     assert found("b", "cd", "lightgcn") == (12, 13, 9)
     assert found("c", "cd", "mf") == (7, 8, 9)  # all from MovieLens-100K
     assert found("c", "teacher", "lightgcn") == found("ml-100k", "teacher", "mf") == (14, 15, 0)
+    assert found("c", "pd", "mf") == (14, 15, 0)  # a teacher's, as long as PD has none of its own
     assert found("a", "rd", "mf") == (1e-3, 1e-2, 0.1) and found("a", "none", "mf") == (1e-3, 1e-2, 0.0)  # nothing known
+    assert rkd.tuned.tuned("a", "mf", "cd", "tail") == {"lr": 20, "l2": 21, "weight": 22}
 
 
 def test_a_runs_teacher_shares_data_seed_and_backbone():
@@ -61,10 +65,12 @@ def test_a_runs_teacher_shares_data_seed_and_backbone():
 
 
 @pytest.mark.parametrize("arguments, message", [
-    (dict(method="nothing"), "unknown method 'nothing': choose from teacher, none, " + ", ".join(METHODS)),
+    (dict(method="nothing"), "unknown method 'nothing': choose from teacher, pd, none, " + ", ".join(METHODS)),
     (dict(backbone="nothing"), "unknown backbone 'nothing': choose from mf, lightgcn"),
     (dict(method="none", weight=1.0), "distils nothing"),
-    (dict(method="teacher", settings={"k": 3}), "distils nothing"),
+    (dict(method="pd", weight=1.0), "'pd' distils nothing"),
+    (dict(method="teacher", settings={"k": 3}), "teacher has no setting 'k'; it has no settings of its own"),
+    (dict(method="pd", settings={"k": 3}), "pd has no setting 'k'; it has gamma=0.1"),
     (dict(method="rd", settings={"guide": "teacher"}), "rd has no setting 'guide'"),
     (dict(method="rd", settings={"k": 3.5}), "rd's k is a int such as 30"),
 ])
@@ -83,7 +89,7 @@ def test_every_setting_changes_the_key(untuned):
     runs = [Run("synthetic", "cd", **given | other) for other in [{}, *others]]
     assert len({key_of(run) for run in runs}) == len(runs)
     assert key_of(Run("synthetic", "cd", **given, settings={"t1": 2.0})) == key_of(runs[0])  # the default, spelt out
-    assert len({key_of(tiny(method, dim=5)) for method in ("teacher", "none", *METHODS)}) == 2 + len(METHODS)
+    assert len({key_of(tiny(method, dim=5)) for method in (*ALONE, *METHODS)}) == len(ALONE) + len(METHODS)
 
 
 def test_the_teachers_key_minds_only_what_concerns_the_teacher():
@@ -96,7 +102,7 @@ def test_a_student_of_another_teacher_has_another_key(untuned):
     """The teacher's settings are not the student's own, but tuning the teacher anew changes what the student learns."""
     run = tiny("cd")
     before = key_of(run)
-    rkd.tuned.PATH.write_text('{"synthetic": {"mf": {"teacher": {"lr": 0.5, "l2": 0.01}}}}')
+    rkd.tuned.PATH.write_text('{"accuracy": {"synthetic": {"mf": {"teacher": {"lr": 0.5, "l2": 0.01}}}}}')
     assert tiny("cd") == run and key_of(run) != before
 
 

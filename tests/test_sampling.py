@@ -3,16 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from conftest import interactions_of, matrix
+from conftest import interactions_of, matrix, seeded
 from scipy.stats import chisquare
 
 from rkd.sampling import NegativeSampler, draw_ranks, ranking
 
 TOO_UNLIKELY = 1e-4  # a p-value; the seeds are fixed, so a test that passes once passes ever after
-
-
-def seeded(device, seed=0):
-    return torch.Generator(device).manual_seed(seed)
 
 
 def test_negatives_are_uniform_over_the_untrained_items(split, device):

@@ -53,14 +53,6 @@ def test_table2_sets_ours_beside_the_published():
     assert table.loc[("ml-100k", "ours")].tolist() == [1, 2, 3, 4.5] and len(table) == 3
 
 
-def test_verdicts():
-    assert tables.verdict("a", pd.Series([2.0, 2.1]), pd.Series([1.0, 1.1])) == "a: yes"
-    assert tables.verdict("a", pd.Series([1.0, 1.1]), pd.Series([2.0, 2.1])) == "a: no"
-    # a difference of 0.1 with a standard error of √(0.02 / 2 + 0.02 / 2) ≈ 0.14
-    assert tables.verdict("a", pd.Series([1.2, 1.0]), pd.Series([1.1, 0.9])) == "a: within the spread of the seeds"
-    assert tables.verdict("a", pd.Series([1.0]), pd.Series([0.9])) == "a: yes"  # one seed has no spread
-
-
 def test_a_saved_table_reads_back_in_every_form(results, tmp_path, monkeypatch):
     monkeypatch.setenv("RKD_FIGURES", str(tmp_path))
     table = tables.unkd_table1(tables.tidy(results))
@@ -106,3 +98,73 @@ def test_figures_are_the_same_bytes_whenever_they_are_drawn(results, tmp_path, m
         written.append([(tmp_path / place / "laptop" / f"{name}.{kind}").read_bytes()
                         for name in ("graph", "change") for kind in ("png", "svg")])
     assert written[0] == written[1]
+
+
+def unkd_results(backbones=("mf", "lightgcn"), methods=("none", "cd", "de-rrd", "pd-cd", "unkd"), dataset="ml-1m"):
+    """Two seeds of each method on each backbone, metrics by hand."""
+    def of(method, backbone, seed):
+        value = 0.1 + 0.01 * methods.index(method) + 0.002 * seed + 0.1 * (backbone == "lightgcn")
+        metrics = {name: value for name in ("recall@10", "ndcg@10", "popular/recall@10", "unpopular/recall@10")}
+        first = result("none", seed, dataset)
+        return replace(first, run=Run(dataset, method, seed, backbone), key=f"{method}{backbone}{seed}", metrics=metrics)
+
+    return [of(method, backbone, seed) for backbone in backbones for method in methods for seed in (0, 1)]
+
+
+@pytest.fixture
+def p_values(monkeypatch):
+    """Certain against the plain student, not against the others."""
+    def tests(ours, others, metric):
+        assert {r.run.method for r in ours} == {"unkd"} and "unkd" not in others
+        return pd.DataFrame({"p_holm": {name: 0.001 if name == "none" else 0.2 for name in others}})
+
+    monkeypatch.setattr(tables, "paired_tests", tests)
+
+
+def test_table3_by_backbone_with_marks_and_the_published(p_values):
+    table = tables.unkd_table3(unkd_results())
+    assert list(table.index) == [("ml-1m", m) for m in ("Student", "CD", "DE-RRD", "PD-CD", "UnKD")]
+    row = table.loc[("ml-1m", "Student")]
+    assert row["MF", "recall@10", "ours"] == "0.1010 ± 0.0014 †"  # 0.100 and 0.102: 0.002 / √2
+    assert row["LightGCN", "ndcg@10", "ours"] == "0.2010 ± 0.0014 †"
+    assert row["MF", "recall@10", "published"] == "0.1435" and row["LightGCN", "ndcg@10", "published"] == "0.2581"
+    assert table.loc[("ml-1m", "UnKD"), ("MF", "ndcg@10", "published")] == "0.2615"
+    assert table.loc[("ml-1m", "DE-RRD"), ("MF", "recall@10", "published")] == "0.1436"
+    assert table.loc[("ml-1m", "PD-CD"), ("MF", "recall@10", "published")] == ""  # not in the paper's Table 3
+    assert not any(tables.MARK in cell for m in ("CD", "UnKD") for cell in table.loc[("ml-1m", m)])
+
+
+def test_table3_without_a_published_data_set(p_values):
+    table = tables.unkd_table3(unkd_results(dataset="ml-100k", backbones=("mf",)))
+    assert [column[2] for column in table.columns] == ["ours", "ours"]
+
+
+def test_table4_sets_halves_beside_the_published(p_values):
+    table = tables.unkd_table4(unkd_results())
+    assert table.loc[("ml-1m", "PD-CD"), ("MF", "unpopular/recall@10", "published")] == "0.0210"
+    assert table.loc[("ml-1m", "UnKD"), ("LightGCN", "popular/recall@10", "published")] == "0.2384"
+    assert table.loc[("ml-1m", "Student"), ("LightGCN", "recall@10", "published")] == "0.1456"
+
+
+def test_a_note_stands_under_the_saved_table(p_values, tmp_path, monkeypatch):
+    monkeypatch.setenv("RKD_FIGURES", str(tmp_path))
+    used = unkd_results()
+    tables.save_table(tables.unkd_table3(used), "t3", "laptop", used, note=tables.MARK_MEANS)
+    assert (tmp_path / "laptop/t3.md").read_text().endswith(f"\n\n{tables.MARK_MEANS}\n")
+    latex = (tmp_path / "laptop/t3.tex").read_text()
+    assert r"0.1010 $\pm$ 0.0014 $^\dagger$" in latex and r"p $<$ 0.05" in latex and "†" not in latex
+    assert list(pd.read_csv(tmp_path / "laptop/t3.csv").columns)[:3] == ["dataset", "method", "MF recall@10 ours"]
+
+
+def test_pareto_front_by_hand():
+    points = pd.DataFrame({"x": [1, 2, 3, 2, 3, 1], "y": [3, 2, 1, 1, 1, 2]}, index=list("abcdef"))
+    assert figures.pareto_front(points)[lambda front: front].index.tolist() == ["a", "b", "c", "e"]  # c and e are equal
+
+
+def test_a_sweep_shows_the_means_it_is_given(results):
+    frame = pd.concat([tables.tidy(results[2:4]).assign(x=1), tables.tidy(results[4:6]).assign(x=2)])
+    figure = figures.sweep({"K": frame}, pd.Series({"recall@10": 0.5, "popular/recall@10": 0.5,
+                                                    "unpopular/recall@10": 0.5}))
+    line, student = figure.axes[1].lines
+    assert line.get_ydata().tolist() == pytest.approx([0.21, 0.26]) and student.get_ydata()[0] == 0.5
+    assert [text.get_text() for text in figure.axes[2].get_xticklabels()] == ["1", "2"]

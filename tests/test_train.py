@@ -29,8 +29,8 @@ def shrink(split, generator):
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-@pytest.mark.parametrize("weight", [0.0, 0.5])
-def test_training_is_adam_on_the_plain_formula(split, backbone, weight, device):
+@pytest.mark.parametrize("weight, gamma", [(0.0, 0.0), (0.5, 0.0), (0.0, 0.3), (0.5, 0.3)])
+def test_training_is_adam_on_the_plain_formula(split, backbone, weight, gamma, device):
     """Two epochs in batches of 50, against a loop of autograd and torch's own Adam on the same draws."""
     split = split.to(device)
     model, lr, l2 = BACKBONES[backbone](split, 4, seed=1).to(device), 0.01, 0.3
@@ -44,13 +44,18 @@ def test_training_is_adam_on_the_plain_formula(split, backbone, weight, device):
             e = model.propagate(table)
             decay = (table[u].square().sum() + table[i].square().sum() + table[j].square().sum()) / 2 / len(u)
             target = (e[u][:, None] * e[torch.tensor([n, n + 5], device=device)]).sum(2).square().mean()
-            loss = -logsigmoid((e[u] * (e[i] - e[j])).sum(1)).mean() + l2 * decay + weight * target
+            s_i, s_j = (e[u] * e[i]).sum(1), (e[u] * e[j]).sum(1)
+            if gamma:  # PD: x + 1 above 0, exp(x) below, times the share of interactions to the power of gamma
+                share = (pairs.item_counts + 1).double() / (pairs.item_counts + 1).sum()
+                s_i, s_j = (torch.where(s > 0, s + 1, s.exp()) * share[k - n].float()**gamma
+                            for s, k in ((s_i, i), (s_j, j)))
+            loss = -logsigmoid(s_i - s_j).mean() + l2 * decay + weight * target
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             losses.append(loss.item())
     fit = train(model, split, lr=lr, l2=l2, epochs=2, batch_size=50, seed=6, device=device, distiller=shrink,
-                weight=weight, **QUIET)
+                weight=weight, gamma=gamma, **QUIET)
     torch.testing.assert_close(fit.model.table.detach(), table.detach(), rtol=1e-3, atol=1e-4)
     assert fit.history[-1]["loss"] == pytest.approx(np.mean(losses[len(losses) // 2:]), rel=1e-4)
 
@@ -79,7 +84,10 @@ def test_a_seed_repeats_every_bit(split, make):
     assert not torch.equal(table(0), table(1)) and not torch.equal(table(0), table(0, init=2))
 
 
-@pytest.mark.parametrize("method, settings", [("rd", {"warmup": 2}), ("cd", {"n_samples": 5, "temperature": 2.0})])
+@pytest.mark.parametrize("method, settings", [
+    ("rd", {"warmup": 2}), ("cd", {"n_samples": 5, "temperature": 2.0}), ("de", {}), ("rrd", {"k": 2}),
+    ("de-rrd", {"k": 2, "anneal": 3}), ("htd", {}), ("unkd", {}),
+])
 def test_a_seed_repeats_every_bit_of_a_distillation(split, method, settings):
     def table(seed):
         return distill(MF(split, 8), split, method, dim=4, seed=seed, lr=1e-2, weight=0.5, epochs=6, device="cpu",
@@ -117,10 +125,10 @@ def test_the_test_data_decide_nothing(split):
     assert torch.equal(first.model.table, second.model.table) and first.history == second.history
 
 
-@pytest.mark.parametrize("bad", [{"lr": 0.0}, {"lr": -1.0}, {"l2": -0.1}, {"weight": -1.0}, {"epochs": 0},
-                                 {"batch_size": 0}])
+@pytest.mark.parametrize("bad", [{"lr": 0.0}, {"lr": -1.0}, {"l2": -0.1}, {"gamma": -0.1}, {"weight": -1.0},
+                                 {"epochs": 0}, {"batch_size": 0}])
 def test_settings_out_of_range(split, bad):
-    with pytest.raises(ValueError, match="lr must be above 0, l2 and weight 0 or more"):
+    with pytest.raises(ValueError, match="lr must be above 0, l2, gamma and weight 0 or more"):
         train(MF(split, 3), split, **bad)
 
 

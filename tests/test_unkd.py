@@ -68,11 +68,83 @@ def test_pairs_are_of_one_group_untrained_and_in_the_teachers_order(split, teach
     assert ((better >= 0) == np.repeat(left > 1, 29 // groups, axis=1)).all()  # a pair wherever there can be one
 
 
+@pytest.mark.parametrize("mu", [1.5, 6.0])
+def test_pairs_follow_the_formula_within_each_group(split, teacher, mu):
+    """P{a, b} = p(a) p(b) (1 / (1 − p(a)) + 1 / (1 − p(b))) for places in a user's own ranking of the group's untrained
+    items, cut at 10 mu: chi-square over the pairs to be expected 10 times or more, of 4000 pairs each of 3 users."""
+    method, trained = UnKD(teacher, split, seeded(), groups=3, n_pairs=12_000, mu=mu), matrix(split.train)
+    method.begin_epoch(None, 1)
+    group, scores = popularity_groups(split.train.item_counts, 3).numpy(), (teacher[0] @ teacher[1].T).numpy()
+    for user in (0, 5, 119):
+        for g in range(3):
+            items = np.flatnonzero((group == g) & ~trained[user])
+            ranked = items[np.argsort(-scores[user, items])][:int(10 * mu)].tolist()
+            p = np.exp(-np.arange(len(ranked)) / mu)
+            p /= p.sum()
+            expected = np.triu(4000 * np.outer(p, p) * (1 / (1 - p)[:, None] + 1 / (1 - p)), 1)
+            found, drawn = np.zeros_like(expected), slice(4000 * g, 4000 * (g + 1))
+            for i, j in zip(method.better[user, drawn].tolist(), method.worse[user, drawn].tolist()):
+                found[ranked.index(i), ranked.index(j)] += 1
+            often = expected >= 10
+            assert found.sum() == 4000 and abs(found[~often].sum() - expected[~often].sum()) < 200
+            expected[often] *= found[often].sum() / expected[often].sum()
+            assert chisquare(found[often], expected[often]).pvalue > 1e-4
+
+
 def test_one_group_is_plain_pairwise_distillation(split, teacher):
-    """The ranking that pairs are drawn from is the teacher's of the whole catalogue."""
-    method = UnKD(teacher, split, seeded(), groups=1, mu=3.0)
-    ((ranked, lengths),) = method.ranked
-    assert torch.equal(ranked, ranking(*teacher, split.train, depth=30)) and (lengths == 30).all()
+    """Pairs from the teacher's ranking of the whole catalogue, by the very same draws; −log σ of the difference."""
+    method, student = UnKD(teacher, split, seeded(), groups=1, n_pairs=40, mu=3.0), MF(split, 4, seed=5)
+    ranked = ranking(*teacher, split.train, depth=30)
+    ((same, lengths),) = method.ranked
+    assert torch.equal(ranked, same) and (lengths == 30).all()
+    method.begin_epoch(student, 1)
+    first, second = draw_two_ranks(lengths, 40, 3.0, seeded())
+    places = torch.stack([first, second]).sort(0).values  # the better one first
+    u, v = student.factors()
+    better, worse = ((u[:, None] * v[ranked.gather(1, place)]).sum(2) for place in places)
+    users = torch.arange(split.n_users)
+    found = method.loss(student, Batch(users, users, users)).item()
+    assert found == pytest.approx(-torch.nn.functional.logsigmoid(better - worse).mean().item(), rel=1e-5)
+
+
+def shifted(factors, offset):
+    """Factors of the same scores, each item's higher by its offset."""
+    users, items = factors
+    return torch.cat([users, torch.ones(len(users), 1)], 1), torch.cat([items, offset[:, None]], 1)
+
+
+def test_between_groups_nothing_is_taught(split):
+    """A teacher that scores all items of a group higher has the same pairs, a student that does so the same loss: UnKD
+    never pulls one group up against another. Pair-wise distillation without groups does."""
+    generator = seeded(4)
+    teacher = tuple((8 * torch.randn(n, 6, generator=generator)).round() / 8 for n in (split.n_users, split.n_items))
+    group, users = popularity_groups(split.train.item_counts, 3), torch.arange(split.n_users)
+    raised = shifted(teacher, torch.tensor([9.0, 4.0, -2.0])[group])
+
+    def student(factors):
+        model = MF(split, factors[0].shape[1])
+        with torch.no_grad():
+            model.table.copy_(torch.cat(factors))
+        return model
+
+    def taught(groups, teacher, factors):
+        """(the pairs, the loss, the pull on all scores of each group)"""
+        method, model = UnKD(teacher, split, seeded(), groups=groups, mu=30.0), student(factors)
+        method.begin_epoch(model, 1)
+        loss = method.loss(model, Batch(users, users, users))
+        loss.backward()
+        pull = torch.zeros(3).index_add_(0, group, -model.table.grad[split.n_users:, -1])
+        return torch.stack([method.better, method.worse]), loss.item(), pull.tolist()
+
+    plain = MF(split, 4, seed=1).factors()
+    level, tilted = (shifted(plain, offset[group]) for offset in (torch.zeros(3), torch.tensor([0.0, 1.0, 3.0])))
+    pairs, loss, pull = taught(3, teacher, level)
+    assert torch.equal(taught(3, raised, level)[0], pairs)
+    assert taught(3, raised, tilted)[1] == pytest.approx(loss, rel=1e-5)
+    assert pull == pytest.approx([0, 0, 0], abs=1e-6)
+    assert not torch.equal(taught(1, raised, level)[0], taught(1, teacher, level)[0])
+    pairs, loss, pull = taught(1, raised, level)
+    assert taught(1, raised, tilted)[1] > loss + 0.1 and pull[0] > 0.05 and pull[2] < -0.05
 
 
 def test_loss_by_hand(split, teacher):

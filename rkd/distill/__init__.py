@@ -4,19 +4,31 @@ import inspect
 
 from .base import Distiller
 from .cd import CD
+from .de import DE
+from .de_rrd import DERRD
+from .htd import HTD
+from .pd import PDCD, PDHTD
 from .rd import RD
+from .rrd import RRD
 from .unkd import UnKD
 
-METHODS: dict[str, type[Distiller]] = {"rd": RD, "cd": CD, "unkd": UnKD}
+METHODS: dict[str, type[Distiller]] = {"rd": RD, "cd": CD, "de": DE, "rrd": RRD, "de-rrd": DERRD, "htd": HTD,
+                                       "pd-cd": PDCD, "pd-htd": PDHTD, "unkd": UnKD}
+
+
+# What is trained without a teacher, and its own settings: a teacher, a debiased one (PD), and the plain student.
+ALONE: dict[str, dict] = {"teacher": {}, "pd": {"gamma": 0.1}, "none": {}}
 
 
 def settings_of(method: str) -> dict:
     """A method's own settings and their defaults: the keyword-only arguments of its constructor.
 
-    Raises ValueError for a method that is not in METHODS.
+    Raises ValueError for a method that is neither in METHODS nor in ALONE.
     """
+    if method in ALONE:
+        return dict(ALONE[method])
     if method not in METHODS:
-        raise ValueError(f"unknown method {method!r}: choose from {', '.join(METHODS)}")
+        raise ValueError(f"unknown method {method!r}: choose from {', '.join([*ALONE, *METHODS])}")
     parameters = inspect.signature(METHODS[method].__init__).parameters.values()
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 

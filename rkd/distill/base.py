@@ -25,8 +25,14 @@ class Batch:
 
         A loss over these, weighted by the counts, is the loss over ``users`` for less work.
         """
-        users, counts = self.users.unique(return_counts=True)
-        return users, counts.float()
+        times = self.users.bincount()  # faster than sorting
+        users = times.nonzero().flatten()
+        return users, times[users].float()
+
+    def entities(self, n_pairs: int) -> tuple[Tensor, Tensor]:
+        """The distinct users and items (positive or negative) of the batch's first ``n_pairs`` pairs, [n] each."""
+        items = torch.cat([self.positives[:n_pairs], self.negatives[:n_pairs]])
+        return self.users[:n_pairs].unique(), items.unique()
 
 
 class Distiller:
@@ -37,12 +43,14 @@ class Distiller:
     once. Everything random is drawn from the generator, so that a seed repeats a run.
     """
 
+    taught_by = "teacher"  # the method of a Run whose result is the teacher
+
     def __init__(self, teacher: tuple[Tensor, Tensor], split: Split, generator: Generator):
         self.user_factors, self.item_factors = teacher  # [n_users, d_t], [n_items, d_t]
         self.split, self.generator = split, generator
 
-    def parameters(self) -> Iterable[torch.nn.Parameter]:
-        """What the method itself trains (a projector, say), together with the student."""
+    def parameters(self, student: MF) -> Iterable[torch.nn.Parameter]:
+        """Called once, before training: what the method itself trains (a projector, say) together with the student."""
         return ()
 
     def begin_epoch(self, student: MF, epoch: int) -> None:

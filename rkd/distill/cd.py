@@ -46,5 +46,5 @@ class CD(Distiller):
 
     def loss(self, student, batch):
         users, counts = batch.unique_users
-        scores = student.scores(users, self.items[users])  # [n, L]
-        return weighted_mean(collaborative_distillation(scores, self.soft_labels[users]), counts)
+        scores = student.scores(users, self.items.index_select(0, users))  # [n, L]
+        return weighted_mean(collaborative_distillation(scores, self.soft_labels.index_select(0, users)), counts)

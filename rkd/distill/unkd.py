@@ -48,6 +48,7 @@ class UnKD(Distiller):
     def begin_epoch(self, student, epoch):
         better, worse = zip(*(self.draw(*ranking) for ranking in self.ranked))
         self.better, self.worse = torch.cat(better, 1), torch.cat(worse, 1)  # [n_users, groups · pairs_each], −1: no pair
+        self.items, self.possible = torch.cat([self.better, self.worse], 1).clamp(min=0), self.better >= 0
 
     def draw(self, ranked, lengths):
         """Pairs of one group, (better, worse) by the teacher: [n_users, pairs_each] each, −1 where there is none."""
@@ -58,6 +59,5 @@ class UnKD(Distiller):
 
     def loss(self, student, batch):
         users, counts = batch.unique_users
-        better, worse = self.better[users], self.worse[users]
-        scores = student.scores(users, torch.cat([better, worse], 1).clamp(min=0))  # [n, 2 · pairs]
-        return weighted_mean(pairwise_distillation(*scores.chunk(2, 1), better >= 0), counts)
+        scores = student.scores(users, self.items.index_select(0, users))  # [n, 2 · pairs]
+        return weighted_mean(pairwise_distillation(*scores.chunk(2, 1), self.possible.index_select(0, users)), counts)
