@@ -248,7 +248,7 @@ def _write(path: Path, writer: Callable[[Path], None]) -> None:
 def provenance(split: Split, device: torch.device) -> dict:
     """Where a result comes from: code, data, versions, device."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    return {"commit": _git("rev-parse", "--short=12", "HEAD"), "dirty": bool(_git("status", "--porcelain", "--", "rkd")),
+    return {"commit": _git("rev-parse", "--short=12", "HEAD"), "dirty": bool(_git("status", "--porcelain", "--", ".")),
             "data": split.train.name, "split": f"{split.protocol}, seed {split.seed}", "fingerprint": split.fingerprint,
             "python": platform.python_version(), "torch": torch.__version__, "device": f"{device.type} ({name})"}
 

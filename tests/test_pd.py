@@ -101,7 +101,7 @@ def test_the_distillation_is_the_base_methods(world, method, base, device):
     assert losses[0] == losses[1] != 0
 
 
-def test_settings_and_teachers_by_name():
+def test_settings_and_teachers_by_name(untuned):
     assert settings_of("pd-cd") == settings_of("cd") and settings_of("pd-htd") == settings_of("htd")
     assert {name: method.taught_by for name, method in METHODS.items()} == \
         dict.fromkeys(METHODS, "teacher") | {"pd-cd": "pd", "pd-htd": "pd"}

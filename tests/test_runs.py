@@ -1,13 +1,15 @@
 """Runs: what tells them apart, that they are computed once, what a kill leaves behind."""
 
 import json
+import shutil
 import signal
+import subprocess
 import time
 
 import pytest
 import torch
 from joblib.externals.loky import get_reusable_executor
-from runs_helpers import METRICS, computed, files, python, tiny
+from runs_helpers import METRICS, ROOT, computed, files, python, tiny
 from safetensors.torch import load_file
 
 import rkd
@@ -129,6 +131,20 @@ def test_results_are_computed_once_and_kept_in_order():
     again, lines = computed(runs[::-1])
     assert lines == [] and again[::-1] == first
     assert {path: path.stat().st_mtime_ns for path in files("")} == written
+
+
+def test_provenance_tells_committed_code_from_edited_code(tmp_path):
+    shutil.copytree(ROOT / "rkd", tmp_path / "rkd", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / ".gitignore").write_text("__pycache__/\n")
+    git = ["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "all"]):
+        subprocess.run([*git, *command], check=True)
+    code = ("import torch, rkd; from rkd.runs import provenance; "
+            "print(provenance(rkd.split_of('synthetic'), torch.device('cpu'))['dirty'])")
+    for edit, dirty in (("", "False"), ("# edited\n", "True")):
+        with open(tmp_path / "rkd" / "losses.py", "a") as file:
+            file.write(edit)
+        assert python("-c", code, root=tmp_path).communicate()[0].strip() == dirty
 
 
 def test_a_result_is_what_its_model_evaluates_to():
