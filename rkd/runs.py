@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from .catalog import load
 from .data import Split
 from .device import resolve_device
-from .distill import ALONE, METHODS, check_settings, settings_of
+from .distill import METHODS, TEACHERS, check_settings, settings_of
 from .evaluate import evaluate
 from .fetch import cache_folder
 from .fingerprint import code_fingerprint
@@ -82,7 +82,7 @@ class Run:
 
     @property
     def teaches(self) -> bool:
-        return self.method in ("teacher", "pd")
+        return self.method in TEACHERS
 
     @property
     def distils(self) -> bool:

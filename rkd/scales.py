@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from .distill import TEACHERS
 from .readers import DataError
 from .runs import Run, split_of
 
@@ -44,7 +45,7 @@ class Scale:
         most = self.lightgcn_epochs if backbone == "lightgcn" else self.epochs
         settings["epochs"] = min(settings.get("epochs", most), most)
         return [Run(dataset, method, seed, backbone, teacher_dim=self.teacher_dim,
-                    dim=self.teacher_dim if method in ("teacher", "pd") else self.student_dim, **settings)
+                    dim=self.teacher_dim if method in TEACHERS else self.student_dim, **settings)
                 for method in methods for seed in (self.few if few else self.seeds)]
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.stats import qmc
 
 from . import tuned
-from .distill import ALONE
+from .distill import ALONE, TEACHERS
 from .runs import Run, compute
 
 RANGES = {"lr": (1e-3, 1e-2), "l2": (1e-3, 3e-2), "weight": (1e-2, 1.0)}  # each drawn log-uniformly
@@ -66,7 +66,7 @@ def tune(dataset: str, methods: list[str], folder: Path, backbone: str = "mf", n
     Teachers go first: a student's trials learn from a teacher with the settings just chosen.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for method in sorted(methods, key=lambda name: name not in ("teacher", "pd")):
+    for method in sorted(methods, key=lambda name: name not in TEACHERS):
         table = trials(dataset, method, backbone, n, epochs, jobs)
         table.to_csv(folder / f"{dataset}-{backbone}-{method}.csv", index=False)
         kept = json.loads(tuned.PATH.read_text())

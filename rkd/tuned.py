@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from .distill import ALONE, TEACHERS
+
 PATH = Path(__file__).with_name("tuned.json")
 
 
@@ -15,8 +17,8 @@ def tuned(dataset: str, backbone: str, method: str, choice: str = "accuracy") ->
     settings from MF on the same data or on MovieLens-100K, its lr and l2 from the plain student of the same backbone.
     """
     chosen = json.loads(PATH.read_text(encoding="utf-8")).get(choice, {})
-    plain = "teacher" if method in ("teacher", "pd") else "none"
-    settings = {"lr": 1e-3, "l2": 1e-2, "weight": 0.0 if method in ("teacher", "pd", "none") else 0.1}
+    plain = "teacher" if method in TEACHERS else "none"
+    settings = {"lr": 1e-3, "l2": 1e-2, "weight": 0.0 if method in ALONE else 0.1}
     for source in (("ml-100k", "mf", method), (dataset, "mf", method), ("ml-100k", backbone, plain),
                    (dataset, backbone, plain), (dataset, backbone, method)):  # the nearest last
         settings |= chosen.get(source[0], {}).get(source[1], {}).get(source[2], {})

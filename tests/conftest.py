@@ -6,9 +6,10 @@ import pytest
 import torch
 
 import rkd.tuned
-from rkd import MF
+from rkd import MF, recommend, synthetic
 from rkd.data import Interactions, Split
 from rkd.distill.base import Batch
+from rkd.train import distill, train
 
 torch.set_num_threads(1)  # the sizes here are tiny: more threads only wait for each other
 
@@ -107,3 +108,23 @@ def untuned(tmp_path, monkeypatch):
     """No tuned settings for anything."""
     monkeypatch.setattr(rkd.tuned, "PATH", tmp_path / "tuned.json")
     rkd.tuned.PATH.write_text("{}")
+
+
+def trained_in_worlds(n, method, **settings):
+    """(split, teacher, plain student, the method's student) in each of n small worlds."""
+    for seed in range(n):
+        split = synthetic.world(150, 100, rank=4, signal=2.0, popularity=1.5, n_train=30, seed=seed).split
+        options = dict(lr=1e-2, l2=1e-2, epochs=40, seed=seed, device="cpu", progress=False)
+        teacher = train(MF(split, 16, seed), split, **options).model
+        plain = train(MF(split, 4, seed), split, **options).model
+        yield split, teacher, plain, distill(teacher, split, method, dim=4, **settings, **options).model
+
+
+def agreement_gained(n, method, **settings):
+    """By how much a larger share of the teacher's top 10 is in the student's than in the plain student's: n worlds."""
+    gains = []
+    for split, *models in trained_in_worlds(n, method, **settings):
+        best, *others = (recommend(m, split, torch.arange(150), 10) for m in models)
+        shared = [(best[:, :, None] == other[:, None]).any(2).double().mean().item() for other in others]
+        gains.append(shared[1] - shared[0])
+    return gains

@@ -17,6 +17,7 @@ METHODS: dict[str, type[Distiller]] = {"rd": RD, "cd": CD, "de": DE, "rrd": RRD,
 
 
 # What is trained without a teacher, and its own settings: a teacher, a debiased one (PD), and the plain student.
+TEACHERS = ("teacher", "pd")  # of these, the ones that students learn from
 ALONE: dict[str, dict] = {"teacher": {}, "pd": {"gamma": 0.1}, "none": {}}
 
 
