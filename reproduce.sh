@@ -139,7 +139,7 @@ environment() { # makes sure of the environment and puts it first on the PATH
 
 run_tuning() { # run_tuning ARGUMENT…: of python -m rkd tune
     python -m rkd tune ml-100k "$@"
-    python -m rkd tune ml-100k --backbone lightgcn --epochs 100 --methods teacher,none "$@"
+    python -m rkd tune ml-100k --backbone lightgcn --epochs 100 --methods teacher,none,rd,cd,de-rrd,htd,unkd "$@"
 }
 
 run_tests() { # run_tests PYTEST-ARGUMENT…

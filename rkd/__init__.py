@@ -5,5 +5,5 @@ from .data import Interactions, Split
 from .evaluate import evaluate, per_user, recommend
 from .models import MF, LightGCN
 from .popularity import popular_items, popularity_groups
-from .runs import Result, Run, compute, split_of
+from .runs import Result, Run, compute, compute_groups, split_of
 from .train import Fit, distill, train

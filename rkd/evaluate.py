@@ -11,16 +11,27 @@ from .popularity import popular_items
 from .ranking import rows_of, top_k
 
 
-def factors(model, device=None) -> tuple[Tensor, Tensor]:
-    """(user factors [n_users, d], item factors [n_items, d]) as float32 tensors, detached.
+class Factors(tuple):
+    """(user factors [n_users, d], item factors [n_items, d]); ``inputs``: the same before any propagation."""
 
-    model : an rkd model, or a pair of arrays or tensors from elsewhere.
+    inputs: tuple[Tensor, Tensor]
+
+
+def factors(model, device=None) -> Factors:
+    """The factors that a model scores with, as float32 tensors, detached.
+
+    model : an rkd model, or a pair of arrays or tensors from elsewhere, which are their own inputs.
     """
-    pair = model.factors() if hasattr(model, "factors") else model
+    found = Factors(_checked(model.factors() if hasattr(model, "factors") else model, device))
+    found.inputs = _checked(model.inputs(), device) if hasattr(model, "inputs") else tuple(found)
+    return found
+
+
+def _checked(pair, device) -> tuple[Tensor, Tensor]:
     try:
         users, items = (torch.as_tensor(x).detach().to(device, torch.float32) for x in pair)
     except (TypeError, ValueError) as error:
-        raise TypeError(f"expected a model or a pair (user factors, item factors), not {type(model).__name__}") from error
+        raise TypeError(f"expected a model or a pair (user factors, item factors), not {type(pair).__name__}") from error
     if users.dim() != 2 or items.dim() != 2 or users.shape[1] != items.shape[1]:
         raise ValueError("factors must be two matrices of equal width, [n_users, d] and [n_items, d], "
                          f"not {tuple(users.shape)} and {tuple(items.shape)}")

@@ -166,25 +166,32 @@ def drawn_pairs(popularity: np.ndarray, scores: np.ndarray, group: np.ndarray, b
     return figure
 
 
-def sweep(frames: dict[str, pd.DataFrame], student: pd.Series) -> Figure:
-    """UnKD's Figure 6: Recall@10 overall and on both halves (rows) against a setting (a column each).
+HALVES = {"recall@10": "Recall@10\nall items", "popular/recall@10": "Recall@10\npopular",
+          "unpopular/recall@10": "Recall@10\nunpopular"}
+OVERALL = {"recall@10": "Recall@10", "ndcg@10": "NDCG@10"}
 
-    frames: label of the setting → tidy frame with a column "x", a result's value of it; student: metric → the plain
-    student's value, the dashed line.
+
+def sweep(frames: dict[str, pd.DataFrame], levels: dict[str, pd.Series], label: str = "UnKD",
+          rows: dict[str, str] = HALVES) -> Figure:
+    """Metrics (rows) of a method against its settings (a column each), as in UnKD's Figure 6.
+
+    frames: name of the setting → tidy frame with a column "x", a result's value of it, drawn evenly spaced; the bars are
+    over seeds, where there are several; levels: name → metric → value, the dashed lines; label: the method's name.
     """
-    rows = {"recall@10": "all items", "popular/recall@10": "popular", "unpopular/recall@10": "unpopular"}
-    figure, axes = plt.subplots(3, len(frames), figsize=(3.9 * len(frames), 6.6), sharey="row", squeeze=False,
-                                sharex="col")
-    for column, (label, frame) in enumerate(frames.items()):
+    figure, axes = plt.subplots(len(rows), len(frames), figsize=(3.9 * len(frames), 2.2 * len(rows)), sharey="row",
+                                squeeze=False, sharex="col")
+    for column, (setting, frame) in enumerate(frames.items()):
         for axis, (metric, title) in zip(axes[:, column], rows.items()):
-            part = frame[frame["metric"] == metric].groupby("x")["value"].mean()
+            part = frame[frame["metric"] == metric].groupby("x")["value"].agg(["mean", "std"])
             place = np.arange(len(part))
-            axis.plot(place, part, marker="o", color=COLOURS.get(title, "black"), label="UnKD")
-            axis.axhline(student[metric], color="grey", linestyle="--", linewidth=1.3, label="plain student")
+            axis.errorbar(place, part["mean"], part["std"], marker="o", capsize=3, label=label,
+                          color=COLOURS.get(metric.partition("/")[0], "black"))
+            for (name, values), style in zip(levels.items(), ("--", ":")):
+                axis.axhline(values[metric], color="grey", linestyle=style, linewidth=1.3, label=name)
             axis.set(xticks=place, xticklabels=[f"{x:g}" for x in part.index])
             if column == 0:
-                axis.set_ylabel(f"Recall@10\n{title}")
-        axes[-1, column].set_xlabel(label)
+                axis.set_ylabel(title)
+        axes[-1, column].set_xlabel(setting)
     axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
@@ -209,4 +216,86 @@ def plane(points: pd.DataFrame) -> Figure:
     axis.plot(front["recall@10"], front["unpopular/recall@10"], color="grey", linewidth=1.2, zorder=0)
     axis.set(xlabel="Recall@10, all items", ylabel="Recall@10, unpopular items")
     axis.legend(title="", loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def mixing(points: np.ndarray, own: int, neighbours: np.ndarray, mixtures: dict[str, np.ndarray]) -> Figure:
+    """NKD on a picture, a panel for each way to mix: points [n, 2], the entity ``own`` and its neighbours among them, and
+    what became of it when mixed, [m, 2] for each name in ``mixtures``."""
+    figure, axes = plt.subplots(1, len(mixtures), figsize=(4.6 * len(mixtures), 4), squeeze=False, sharex=True, sharey=True)
+    for axis, (name, mixed) in zip(axes[0], mixtures.items()):
+        axis.scatter(*points.T, s=5, color="lightgrey", linewidths=0, rasterized=True)
+        axis.scatter(*mixed.T, s=10, color=COLOURS["popular"], alpha=0.6, linewidths=0, label="mixed")
+        axis.scatter(*points[neighbours].T, s=60, color=COLOURS["unpopular"], marker="^", label="its neighbours")
+        axis.scatter(*points[own], s=90, color="black", marker="*", label="the item")
+        axis.set(title=name, xticks=[], yticks=[])
+        reach = np.concatenate([points[neighbours], mixed, points[[own]]])
+        low, high = reach.min(0), reach.max(0)
+        margin = 0.25 * (high - low).max()
+        axis.set(xlim=(low[0] - margin, high[0] + margin), ylim=(low[1] - margin, high[1] + margin))
+    axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def curves(histories: dict[str, list[dict]], value: str, label: str) -> Figure:
+    """A value of the training history over epochs, a line for each name."""
+    figure, axis = plt.subplots(figsize=(6.5, 3.6))
+    for name, history in histories.items():
+        axis.plot([row["epoch"] for row in history], [row[value] for row in history], label=name)
+    axis.set(xlabel="epoch", ylabel=label, ylim=(0, None))
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def heat_maps(matrices: dict[str, np.ndarray], label: str) -> Figure:
+    """Square matrices [G, G] side by side, in one scale of colour; G groups of a ranking, the best first."""
+    top = max(np.max(matrix) for matrix in matrices.values())
+    figure, axes = plt.subplots(1, len(matrices), figsize=(4.2 * len(matrices) + 1, 4), squeeze=False, sharey=True,
+                                layout="constrained")
+    for axis, (name, matrix) in zip(axes[0], matrices.items()):
+        groups = range(1, len(matrix) + 1)
+        sns.heatmap(matrix, vmin=0, vmax=top, cmap="rocket_r", square=True, ax=axis, cbar=False, xticklabels=groups,
+                    yticklabels=groups)
+        axis.set(title=name, xlabel="tenth of the teacher's ranking")
+    axes[0, 0].set_ylabel("tenth of the teacher's ranking")
+    figure.colorbar(axes[0, -1].collections[0], ax=axes, label=label, shrink=0.8)
+    return figure
+
+
+def labels(scores: np.ndarray, distributions: dict[str, np.ndarray], label: str) -> Figure:
+    """Soft labels of one user's list: scores [L] that order the items, and a line of probabilities [L] for each name."""
+    figure, axis = plt.subplots(figsize=(8, 3.6))
+    order = np.argsort(-scores)
+    for name, p in distributions.items():
+        axis.plot(np.arange(1, len(order) + 1), p[order], marker="o", markersize=4, label=name)
+    axis.set(xlabel=label, ylabel="probability")
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def size_against_quality(frame: pd.DataFrame, teacher: pd.Series, rows: dict[str, str] = OVERALL) -> Figure:
+    """Metrics against the student's size, a line per method, the teacher a dashed one. frame: tidy; teacher: metric →
+    value."""
+    figure, axes = plt.subplots(1, len(rows), figsize=(5.2 * len(rows), 3.8), squeeze=False)
+    for axis, (metric, title) in zip(axes[0], rows.items()):
+        part = frame[frame["metric"] == metric]
+        for method, group in part.groupby("method", sort=False):
+            means = group.groupby("dim")["value"].mean()
+            axis.plot(means.index, means, marker="o", label=NAMES.get(method, method))
+        axis.axhline(teacher[metric], color="grey", linestyle="--", linewidth=1.3, label="teacher")
+        dims = sorted(part["dim"].unique())
+        axis.set(xscale="log", xticks=dims, xticklabels=[str(d) for d in dims], xlabel="student's dimensions", ylabel=title)
+        axis.minorticks_off()
+    axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def bars(values: pd.Series, label: str) -> Figure:
+    """Horizontal bars, one for each name of the index, in its order."""
+    figure, axis = plt.subplots(figsize=(6.5, 0.36 * len(values) + 1))
+    drawn = axis.barh(values.index, values, color=COLOURS["unpopular"])
+    axis.bar_label(drawn, fmt="{:.2f}", padding=3, fontsize=9)
+    axis.set(xlabel=label)
+    axis.invert_yaxis()
+    axis.grid(axis="y", visible=False)
     return figure

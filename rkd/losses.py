@@ -9,35 +9,39 @@ class _BPR(torch.autograd.Function):
     """bpr() with its gradient in closed form: half the time of autograd's own, which keeps and re-reads every step."""
 
     @staticmethod
-    def forward(ctx, users, positives, negatives, l2):
+    def forward(ctx, triples, l2):
+        users, positives, negatives = triples
         difference = positives - negatives  # [B, d]
         margin = (users * difference).sum(1)  # [B]
-        ctx.save_for_backward(users, positives, negatives, difference, margin)
+        ctx.save_for_backward(triples, difference, margin)
         ctx.l2 = l2
-        squares = sum(torch.linalg.vector_norm(e).square() for e in (users, positives, negatives))
-        return -logsigmoid(margin).mean() + l2 * squares / (2 * len(users))
+        return -logsigmoid(margin).mean() + l2 * half_square(triples)
 
     @staticmethod
     def backward(ctx, grad):
-        users, positives, negatives, difference, margin = ctx.saved_tensors
-        grad = grad / len(users)
-        push, decay = (-grad * torch.sigmoid(-margin))[:, None], grad * ctx.l2
-        pull = push * users  # [B, d]
-        return (torch.addcmul(decay * users, push, difference), torch.addcmul(pull, decay, positives),
-                torch.addcmul(-pull, decay, negatives), None)
+        triples, difference, margin = ctx.saved_tensors
+        grad = grad / len(margin)
+        found = triples * (grad * ctx.l2)
+        push = (-grad * torch.sigmoid(-margin))[:, None]  # [B, 1]
+        pull = push * triples[0]
+        found[0].addcmul_(push, difference)
+        found[1].add_(pull)
+        found[2].sub_(pull)
+        return found, None
 
 
-def bpr(users: Tensor, positives: Tensor, negatives: Tensor, l2: float = 0.0) -> Tensor:
-    """−mean log σ(⟨u, i⟩ − ⟨u, j⟩) + l2 · ½ (‖u‖² + ‖i‖² + ‖j‖²) / B of B triples of embeddings, [B, d] each.
+def bpr(triples: Tensor, l2: float = 0.0) -> Tensor:
+    """−mean log σ(⟨u, i⟩ − ⟨u, j⟩) + l2 · ½ (‖u‖² + ‖i‖² + ‖j‖²) / B of the embeddings u, i, j of B users, positive and
+    negative items: [3, B, d].
 
     (BPR-Opt, Rendle et al., UAI 2009; the norm of the batch's embeddings over B as in UnKD's and LightGCN's code)
     """
-    return _BPR.apply(users, positives, negatives, l2)
+    return _BPR.apply(triples, l2)
 
 
-def half_square(*embeddings: Tensor) -> Tensor:
-    """½ ‖·‖² of a batch's embeddings, [B, d] each, over B: bpr's second term, for embeddings other than the scored."""
-    return sum(torch.linalg.vector_norm(e).square() for e in embeddings) / (2 * len(embeddings[0]))
+def half_square(triples: Tensor) -> Tensor:
+    """½ ‖·‖² of a batch's embeddings, [3, B, d], over B: bpr's second term, for embeddings other than the scored."""
+    return torch.linalg.vector_norm(triples).square() / (2 * triples.shape[1])
 
 
 def weighted_mean(per_user: Tensor, weight: Tensor) -> Tensor:
@@ -82,6 +86,24 @@ def relaxed_ranking(interesting: Tensor, uninteresting: Tensor) -> Tensor:
     return below.log().sum(1) - scores[:, :interesting.shape[1]].sum(1)
 
 
+class _WithinGroups(torch.autograd.Function):
+    """Σ ‖SᵀS‖² − 2 ‖SᵀT‖² over groups of rows, and its gradient 4 (S SᵀS − T TᵀS), found along the way."""
+
+    @staticmethod
+    def forward(ctx, student, teacher, sizes):
+        total, quarters = student.new_zeros(()), []
+        for s, t in zip(student.split(sizes), teacher.split(sizes)):
+            own, cross = s.T @ s, s.T @ t
+            total = total + own.square().sum() - 2 * cross.square().sum()
+            quarters.append(s @ own - t @ cross.T)
+        ctx.save_for_backward(torch.cat(quarters))
+        return total
+
+    @staticmethod
+    def backward(ctx, grad):
+        return 4 * grad * ctx.saved_tensors[0], None, None
+
+
 def entity_topology(student: Tensor, teacher: Tensor, member: Tensor) -> Tensor:
     """Mean of (cos(s_a, s_b) − cos(t_a, t_b))² over the pairs a, b of one group, up to a constant.
 
@@ -90,10 +112,10 @@ def entity_topology(student: Tensor, teacher: Tensor, member: Tensor) -> Tensor:
     With S and T a group's rows, brought to norm 1, Σ_ab (…)² = ‖SSᵀ − TTᵀ‖² = ‖SᵀS‖² − 2 ‖SᵀT‖² + ‖TTᵀ‖²: no n × n
     matrix is needed, and the last term, which no student can change, is left out.
     """
-    student, teacher = normalize(student), normalize(teacher)
-    by_group = (member[:, :, None] * student[:, None]).flatten(1).T  # [G · d_s, n]
-    inner = (by_group @ student).square().sum() - 2 * (by_group @ teacher).square().sum()
-    return inner / member.sum(0).square().sum()
+    order = member.argmax(1).argsort(stable=True)
+    sizes = member.sum(0).long().tolist()
+    inner = _WithinGroups.apply(normalize(student)[order], normalize(teacher)[order], sizes)
+    return inner / sum(size * size for size in sizes)
 
 
 def group_topology(student: Tensor, teacher: Tensor, member: Tensor) -> Tensor:
@@ -118,3 +140,50 @@ def popularity_deconfounding(positive: Tensor, negative: Tensor, positive_weight
         return elu(score) + 1
 
     return -logsigmoid(positive_weight * f(positive) - negative_weight * f(negative)).mean()
+
+
+def cosine_distance(a: Tensor, b: Tensor) -> Tensor:
+    """1 − cos(a, b) of each row: [n, d] each → [n]."""
+    return 1 - (normalize(a) * normalize(b)).sum(1)
+
+
+def pair_consistency(before: Tensor, after: Tensor) -> Tensor:
+    """Mean of max(0, −after · before) over score differences s_i − s_j before and after a projection, [B] each: what it
+    costs to turn a preference round.                                            (MKD: CPD's pair-wise regulariser)
+    """
+    return (-before * after).relu().mean()
+
+
+def list_consistency(before: Tensor, after: Tensor, tau: float) -> Tensor:
+    """Cross-entropy of softmax(after / τ) to softmax(before / τ) of each user's list: scores [n, Q] each → [n].
+
+    (MKD: CPD's list-wise regulariser)
+    """
+    return -(torch.softmax(before / tau, 1) * torch.log_softmax(after / tau, 1)).sum(1)
+
+
+ABSENT = -1e4  # the logit, the largest being 0, of an item not in the list: its probability is 0, its logarithm finite
+
+
+def standardised(scores: Tensor, present: Tensor) -> Tensor:
+    """Scores brought to mean 0 and variance 1 over the last axis' present entries ([…, L] bool), 0 elsewhere."""
+    n = present.sum(-1, keepdim=True).clamp(min=1)
+    centred = torch.where(present, scores - torch.where(present, scores, 0).sum(-1, keepdim=True) / n, 0)
+    return centred / (centred.square().sum(-1, keepdim=True) / n).sqrt().clamp(min=1e-6)
+
+
+def soft_labels(teacher: Tensor, student: Tensor, present: Tensor, gamma: float, tau: float) -> Tensor:
+    """softmax((γ z_T + (1 − γ) z_S) / τ) over the present items, z being standardised scores: […, L] each → the same.
+
+    (MKD: SLD, in our reading)
+    """
+    mixed = gamma * standardised(teacher, present) + (1 - gamma) * standardised(student, present)
+    return torch.softmax((mixed / tau).masked_fill(~present, ABSENT), -1)
+
+
+def soft_label_distillation(scores: Tensor, label: Tensor, present: Tensor, tau: float) -> Tensor:
+    """KL(p ‖ softmax(s / τ)) of each list: scores s, labels p, […, L] each → […].        (MKD: SLD, in our reading)"""
+    scores = torch.where(present, scores / tau, -torch.inf)
+    scores = (scores - scores.detach().amax(-1, keepdim=True)).masked_fill(~present, ABSENT)
+    log_q = torch.log_softmax(scores, -1)
+    return (torch.special.entr(label).neg() - label * log_q).sum(-1)

@@ -1,60 +1,10 @@
 """The two backbones. Both score a pair by an inner product, so both are, in the end, two tables of factors."""
 
-import warnings
-
 import torch
 from torch import Tensor, nn
 
 from .data import Split
-
-
-class _Rows(torch.autograd.Function):
-    """table[index], whose backward adds into table.grad in place.
-
-    Autograd's own backward makes a dense zero tensor of the table's size at every gather; on a CPU that, not the
-    arithmetic, was most of a training step.
-    """
-
-    @staticmethod
-    def forward(ctx, table: Tensor, index: Tensor) -> Tensor:
-        ctx.table = table
-        ctx.save_for_backward(index)
-        return table.index_select(0, index)
-
-    @staticmethod
-    def backward(ctx, grad: Tensor):
-        _add_rows(ctx.table, *ctx.saved_tensors, grad)
-        return None, None
-
-
-class _Scores(torch.autograd.Function):
-    """⟨table[users], table[items]⟩ for lists of items, with its gradient in closed form, added in place as well."""
-
-    @staticmethod
-    def forward(ctx, table: Tensor, users: Tensor, items: Tensor) -> Tensor:
-        u = table.index_select(0, users)  # [n, d]
-        i = table.index_select(0, items.flatten()).view(*items.shape, -1)  # [n, L, d]
-        ctx.table = table
-        ctx.save_for_backward(users, items, u, i)
-        return torch.bmm(u[:, None], i.transpose(1, 2)).squeeze(1)  # [n, L]; four times faster than i @ u on a CPU
-
-    @staticmethod
-    def backward(ctx, grad: Tensor):
-        users, items, u, i = ctx.saved_tensors
-        _add_rows(ctx.table, users, torch.bmm(grad[:, None], i).squeeze(1))
-        _add_rows(ctx.table, items.flatten(), (grad[:, :, None] * u[:, None]).flatten(0, 1))
-        return None, None, None
-
-
-def _add_rows(table: Tensor, index: Tensor, grad: Tensor):
-    if table.grad is None:
-        table.grad = torch.zeros_like(table)
-    table.grad.index_add_(0, index, grad)
-
-
-def _rows(table: Tensor, index: Tensor) -> Tensor:
-    """table[index] for a leaf table [n, d] and an index of any shape: [*index.shape, d]; gradients go to table.grad."""
-    return _Rows.apply(table, index.flatten()).view(*index.shape, table.shape[1])
+from .lookup import ItemLists, csr, list_scores, rows
 
 
 class MF(nn.Module):
@@ -94,28 +44,33 @@ class MF(nn.Module):
 
     def users(self, index: Tensor) -> Tensor:
         """Scored embeddings of users, differentiable within a step: [*index.shape, d]."""
-        return _rows(self.output, index)
+        return rows(self.output, index)
 
     def items(self, index: Tensor) -> Tensor:
         """Scored embeddings of items, differentiable within a step: [*index.shape, d]."""
-        return _rows(self.output, index + self.n_users)
+        return rows(self.output, index + self.n_users)
 
     def input_users(self, index: Tensor) -> Tensor:
         """Input embeddings of users, before any propagation: [*index.shape, d]."""
-        return _rows(self.table, index)
+        return rows(self.table, index)
 
     def input_items(self, index: Tensor) -> Tensor:
         """Input embeddings of items, before any propagation: [*index.shape, d]."""
-        return _rows(self.table, index + self.n_users)
+        return rows(self.table, index + self.n_users)
 
-    def scores(self, users: Tensor, items: Tensor) -> Tensor:
-        """⟨e_u, e_i⟩ of a list of items for each user, differentiable within a step: [n] and [n, L] → [n, L]."""
-        return _Scores.apply(self.output, users, items + self.n_users)
+    def scores(self, users: Tensor, lists: ItemLists) -> Tensor:
+        """⟨e_u, e_i⟩ of each user's list of items, differentiable within a step: users [n] → [n, L]."""
+        return list_scores(self.output, users, lists)
 
     @torch.no_grad()
     def factors(self) -> tuple[Tensor, Tensor]:
         """(user factors [n_users, d], item factors [n_items, d]), detached; the model as anyone may use it."""
         return tuple(self.propagate(self.table.detach()).split([self.n_users, self.n_items]))
+
+    @torch.no_grad()
+    def inputs(self) -> tuple[Tensor, Tensor]:
+        """What the factors are before any propagation: (users [n_users, d], items [n_items, d]), detached."""
+        return tuple(self.table.detach().split([self.n_users, self.n_items]))
 
 
 class LightGCN(MF):
@@ -148,6 +103,8 @@ class LightGCN(MF):
         self._propagated = self.propagate(self.table.detach()).requires_grad_()
 
     def end_step(self):
+        if self.output.grad is None:  # nothing in this step's loss was scored
+            return
         back = self.propagate(self.output.grad)  # Â is symmetric, so this map is its own transpose
         self.table.grad = back if self.table.grad is None else self.table.grad.add_(back)
 
@@ -161,9 +118,7 @@ def normalised_adjacency(train) -> Tensor:
     keys, order = (torch.cat([users, items]) * n + torch.cat([items, users])).sort()
     offsets = torch.zeros(n + 1, dtype=torch.int64, device=device)
     offsets[1:] = torch.bincount(keys // n, minlength=n).cumsum(0)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        return torch.sparse_csr_tensor(offsets, keys % n, weight.repeat(2)[order], size=(n, n), check_invariants=False)
+    return csr(offsets, keys % n, weight.repeat(2)[order], n)
 
 
 BACKBONES = {"mf": MF, "lightgcn": LightGCN}

@@ -1,17 +1,13 @@
 """A Run says all of an experiment; its Result is computed once and kept on disk under a hash of all that decides it."""
 
 import json
-import os
 import platform
 import subprocess
-import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cache
+from functools import cache, cached_property
 from hashlib import sha256
 from pathlib import Path
-from uuid import uuid4
 
 import joblib
 import torch
@@ -22,8 +18,9 @@ from .catalog import load
 from .data import Split
 from .device import resolve_device
 from .distill import METHODS, TEACHERS, check_settings, settings_of
-from .evaluate import evaluate
+from .evaluate import evaluate, per_user
 from .fetch import cache_folder
+from .files import write_whole
 from .fingerprint import code_fingerprint
 from .models import BACKBONES, MF
 from .synthetic import world
@@ -128,6 +125,11 @@ class Result:
         model.load_state_dict(load_file(_paths(self.run, self.key)[1]))
         return model
 
+    @cached_property
+    def by_user(self) -> dict[str, torch.Tensor]:
+        """The test metrics user by user (see evaluate.per_user), computed from the model when first asked for."""
+        return per_user(self.model, split_of(self.run), "test", KS)
+
 
 @cache
 def split_of(run_or_name: "Run | str", protocol: str = "unkd", seed: int = 0) -> Split:
@@ -173,13 +175,20 @@ def compute(runs: Iterable[Run], jobs: int | None = None, device: str = "auto",
     done = 0
     for distils in (False, True):  # teachers and plain students need nobody else
         stage = {key: run for key, run in missing.items() if run.distils == distils}
-        stage = dict(sorted(stage.items(), key=lambda item: -item[1].dim))  # the long ones first
+        stage = dict(sorted(stage.items(), key=lambda item: (item[1].backbone == "mf", -item[1].dim)))  # long ones first
         parallel = joblib.Parallel(n_jobs=min(jobs, max(len(stage), 1)), return_as="generator_unordered")
         for result in parallel(joblib.delayed(_compute_one)(run, key, device, jobs == 1) for key, run in stage.items()):
             done += 1
             results[result.key] = result
             log(f"run {done}/{len(missing)}: {result.run}, {result.epochs} epochs, {result.seconds:.0f} s")
     return [replace(results[key], run=run) for run, key in zip(runs, keys)]
+
+
+def compute_groups(groups: dict[str, list[Run]], jobs: int | None = None) -> dict[str, list[Result]]:
+    """``compute`` for named lists of runs, all at once so that no process waits for the end of a list."""
+    runs = [run for group in groups.values() for run in group]
+    results = iter(compute(runs, jobs))
+    return {name: [next(results) for _ in group] for name, group in groups.items()}
 
 
 def _compute_one(run: Run, key: str, device: str, progress: bool) -> Result:
@@ -208,10 +217,10 @@ def _store(run: Run, key: str, fit: Fit, split: Split, device: torch.device) -> 
                     provenance(split, device))
     record, weights = _paths(run, key)
     record.parent.mkdir(parents=True, exist_ok=True)
-    _write(weights, lambda path: save_file({"table": fit.model.table.detach().cpu().contiguous()}, path))
+    write_whole(weights, lambda path: save_file({"table": fit.model.table.detach().cpu().contiguous()}, path))
     values = {f.name: getattr(result, f.name) for f in fields(Result)} | {"run": run.as_dict()}
     text = json.dumps(values, indent=1)
-    _write(record, lambda path: path.write_text(text, encoding="utf-8"))  # last: it says that the run is whole
+    write_whole(record, lambda path: path.write_text(text, encoding="utf-8"))  # last: it says that the run is whole
     return result
 
 
@@ -229,20 +238,6 @@ def _paths(run: Run, key: str) -> tuple[Path, Path]:
     folder = cache_folder() / "runs" / f"{split_of(run).name}-{split_of(run).fingerprint}"
     stem = f"{run.backbone}-{run.method}-{run.dim}-{run.seed}-{key}"
     return folder / f"{stem}.json", folder / f"{stem}.safetensors"
-
-
-def _write(path: Path, writer: Callable[[Path], None]) -> None:
-    """Write a file whole or not at all, whatever else writes it or kills this process."""
-    for left in path.parent.glob(".writing-*"):  # by a process that was killed
-        with suppress(FileNotFoundError):
-            if time.time() - left.stat().st_mtime > 3600:
-                left.unlink()
-    scratch = path.with_name(f".writing-{uuid4().hex}")
-    try:
-        writer(scratch)
-        os.replace(scratch, path)
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def provenance(split: Split, device: torch.device) -> dict:

@@ -49,6 +49,32 @@ def ranking(user_factors: Tensor, item_factors: Tensor, train: Interactions, dep
     return top_k(user_factors, item_factors, users, depth, exclude=train)
 
 
+def ranking_within(user_factors: Tensor, item_factors: Tensor, train: Interactions, items: Tensor,
+                   depth: int) -> tuple[Tensor, Tensor]:
+    """Every user's ``depth`` best among ``items`` (ids, ascending [m]) that are not training items, best first:
+    [n_users, min(depth, m)] with −1 at the end of shorter rankings, and their lengths [n_users]. Raises ValueError where
+    ``items`` is empty."""
+    if len(items) == 0:
+        raise ValueError("there is no item to rank: one item holds so much of the popularity that a group is empty. Take "
+                         "fewer groups")
+    place = items.new_full((train.n_items,), -1)
+    place[items] = torch.arange(len(items), device=items.device)
+    inside = place[train.items]
+    seen = Interactions(train.n_users, len(items), train.users[inside >= 0], inside[inside >= 0])
+    users = torch.arange(train.n_users, device=items.device)
+    ranked = top_k(user_factors, item_factors[items], users, min(depth, len(items)), seen)
+    return torch.where(ranked >= 0, items[ranked.clamp(min=0)], -1), (ranked >= 0).sum(1)
+
+
+def trained(train: Interactions, items: Tensor) -> Tensor:
+    """Which of each user's items are training items: items [n_users, m] → bool [n_users, m]."""
+    offsets, of_users = train.csr
+    users = torch.arange(train.n_users, device=items.device)
+    keys = users.repeat_interleave(offsets.diff()) * train.n_items + of_users  # ascending
+    wanted = users[:, None] * train.n_items + items
+    return keys[torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)] == wanted
+
+
 def draw_ranks(n_rows: int, n_draws: int, depth: int, temperature: float, device, generator: Generator) -> Tensor:
     """Distinct 0-based ranks below ``depth``, p(r) ∝ exp(−r / temperature), without replacement: [n_rows, n_draws].
 
@@ -57,8 +83,16 @@ def draw_ranks(n_rows: int, n_draws: int, depth: int, temperature: float, device
     """
     if n_draws > depth:
         raise ValueError(f"{n_draws} distinct ranks cannot be drawn from a ranking {depth} deep")
-    noise = torch.empty(n_rows, depth, device=device).exponential_(generator=generator).log_().neg_()  # Gumbel(0, 1)
-    return (noise - torch.arange(depth, device=device) / temperature).topk(n_draws).indices
+    log_p = (-torch.arange(depth, device=device) / temperature).expand(n_rows, depth)
+    return draw_places(log_p, n_draws, generator)[0]
+
+
+def draw_places(log_p: Tensor, n_draws: int, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Distinct places of each row, p ∝ exp(log_p), −inf being impossible, without replacement: [n, M] → [n, n_draws], and
+    whether each is possible: where a row has too few places that are, some of the others fill it up."""
+    noise = torch.empty_like(log_p).exponential_(generator=generator)
+    values, places = noise.log_().neg_().add_(log_p).topk(n_draws)  # log p + Gumbel(0, 1)
+    return places, values > -torch.inf
 
 
 def draw_two_ranks(lengths: Tensor, n_draws: int, temperature: float, generator: Generator) -> tuple[Tensor, Tensor]:

@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import ttest_rel
 
-from .evaluate import per_user
-from .runs import Result, split_of
+from .runs import Result
 
 LEVEL = 0.05  # of the tests below
 
@@ -32,9 +31,7 @@ def by_user(results: list[Result], metric: str) -> np.ndarray:
     has nothing to be measured on. Raises ValueError where the results are not of one split."""
     if len({r.provenance["fingerprint"] for r in results}) != 1:
         raise ValueError("users can be compared within one data set and split only")
-    k = int(metric.partition("@")[2])
-    values = [per_user(r.model, split_of(r.run), "test", (k,))[metric].cpu().numpy() for r in results]
-    return np.mean(values, axis=0)
+    return np.mean([r.by_user[metric].numpy() for r in results], axis=0)
 
 
 def paired_tests(ours: list[Result], others: Mapping[str, list[Result]], metric: str = "recall@10") -> pd.DataFrame:

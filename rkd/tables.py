@@ -8,9 +8,12 @@ import pandas as pd
 from .provenance import write_provenance
 from .runs import Result
 from .stats import LEVEL, mean_std as mean_std_of, paired_tests
+from .synthetic import probe, world
 
 NAMES = {"none": "Student", "student": "Student", "teacher": "Teacher", "pd": "PD teacher", "rd": "RD", "cd": "CD",
          "de": "DE", "rrd": "RRD", "de-rrd": "DE-RRD", "htd": "HTD", "pd-cd": "PD-CD", "pd-htd": "PD-HTD", "unkd": "UnKD",
+         "nkd": "NKD", "cpd": "CPD", "sld": "SLD", "mkd": "MKD", "stratified-sld": "Stratified SLD",
+         "stratified-mkd": "Stratified MKD",
          "mf": "MF", "bprmf": "MF", "lightgcn": "LightGCN"}
 PAPERS = {"ml-1m": "movielens", "citeulike": "citeulike", "apps": "apps"}  # our names of data sets → UnKD's
 PUBLISHED = Path(__file__).with_name("published")
@@ -44,9 +47,32 @@ def mean_std(frame: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
     return cells.loc[order, list(chosen["method"].unique())].rename(columns=NAMES).rename_axis(columns=None)
 
 
+def by_label(groups: dict[str, list[Result]], metrics: list[str]) -> pd.DataFrame:
+    """"mean ± std" of each metric (columns) of named lists of results (rows)."""
+    return pd.DataFrame({label: {metric: mean_std_of(pd.Series([r.metrics[metric] for r in results])) for metric in metrics}
+                         for label, results in groups.items()}).T
+
+
 def means(frame: pd.DataFrame, metric: str) -> pd.Series:
     """Mean over seeds of one metric, by dataset and method."""
     return frame[frame["metric"] == metric].groupby(["dataset", "method"], sort=False)["value"].mean()
+
+
+def seeds_of(frame: pd.DataFrame, method: str, metric: str, dataset: str) -> pd.Series:
+    """One metric of a method on a data set, a value per seed, from a tidy frame."""
+    chosen = (frame["method"] == method) & (frame["metric"] == metric) & (frame["dataset"] == dataset)
+    return frame.loc[chosen, "value"]
+
+
+def world_effects(results: list[Result]) -> pd.DataFrame:
+    """How much of the scores is affinity, how much popularity, of results on the synthetic world, a row each: "model",
+    "seed", synthetic.probe's "affinity" (PEM), "popularity" (PEZ) and "bias", and "recall@10"."""
+    rows = []
+    for r in results:
+        users, items = r.model.factors()
+        rows.append({"model": NAMES[r.run.method], "seed": r.run.seed, **probe(users @ items.T, world(seed=r.run.split_seed)),
+                     "recall@10": r.metrics["recall@10"]})
+    return pd.DataFrame(rows)
 
 
 def unkd_table1(frame: pd.DataFrame) -> pd.DataFrame:
@@ -152,6 +178,7 @@ def _latex(table: pd.DataFrame) -> str:
 
 def _escape(text: str) -> str:
     for symbol, latex in (("%", r"\%"), ("_", r"\_"), ("±", r"$\pm$"), ("×", r"$\times$"), (MARK, r"$^\dagger$"),
-                          ("<", "$<$"), ("λ", r"$\lambda$"), ("μ", r"$\mu$")):
+                          ("<", "$<$"), ("λ", r"$\lambda$"), ("μ", r"$\mu$"), ("α", r"$\alpha$"), ("γ", r"$\gamma$"),
+                          ("τ", r"$\tau$")):
         text = text.replace(symbol, latex)
     return text

@@ -13,6 +13,7 @@ from .distill import METHODS, check_settings
 from .distill.base import Batch
 from .evaluate import evaluate, factors
 from .losses import bpr, half_square, popularity_deconfounding
+from .lookup import rows
 from .models import BACKBONES, MF
 from .sampling import NegativeSampler
 from .tuned import tuned
@@ -25,7 +26,8 @@ PATIENCE = 20  # evaluations without a better one (UnKD's protocol, with the lin
 class Fit:
     """A trained model and how it came about.
 
-    history : one dict per evaluation: epoch, loss (mean over the epoch's steps), ndcg@10 and recall@10 on validation.
+    history : one dict per evaluation: epoch, loss (mean over the epoch's steps), ndcg@10 and recall@10 on validation, and
+              what the distiller reports.
     model is the one of ``best_epoch``; ``epochs`` says how many were run; seconds include set-up and evaluation,
     seconds_per_epoch do not.
     """
@@ -82,7 +84,8 @@ def train(model: MF, split: Split, *, lr: float = 1e-3, l2: float = 1e-2, epochs
             continue
         metrics = evaluate(model, split, on="valid", ks=(10,))
         ndcg = metrics["ndcg@10"]
-        fit.history.append({"epoch": epoch, "loss": loss, "ndcg@10": ndcg, "recall@10": metrics["recall@10"]})
+        fit.history.append({"epoch": epoch, "loss": loss, "ndcg@10": ndcg, "recall@10": metrics["recall@10"],
+                            **(method.report(model) if method else {})})
         bar.set_postfix_str(f"validation ndcg@10 {ndcg:.4f}")
         if ndcg > best:
             best, fit.best_epoch = ndcg, epoch
@@ -159,18 +162,18 @@ def popularity_factors(counts, gamma):
 def step_loss(model, batch, l2, method=None, weight=1.0, popularity=None):
     """L_BPR + l2 · L_2 + weight · L_distill of one batch. L_2 is of the input embeddings, the trained parameters."""
     model.begin_step()
-    u, i, j = batch.users, batch.positives, batch.negatives
-    e_u, e_i, e_j = model.users(u), model.items(i), model.items(j)  # [B, d] each
+    index = torch.stack([batch.users, batch.positives + model.n_users, batch.negatives + model.n_users])  # [3, B]
     same = model.output is model.table  # what is scored is what is trained
+    e = rows(model.output, index)  # [3, B, d]
     if popularity is None:
-        loss = bpr(e_u, e_i, e_j, l2 if same else 0.0)
+        loss = bpr(e, l2 if same else 0.0)
     else:
-        scores = (e_u * e_i).sum(1), (e_u * e_j).sum(1)  # [B] each
-        loss = popularity_deconfounding(*scores, popularity[i], popularity[j])
+        scores = (e[0] * e[1]).sum(1), (e[0] * e[2]).sum(1)  # [B] each
+        loss = popularity_deconfounding(*scores, popularity[batch.positives], popularity[batch.negatives])
         if same:
-            loss = loss + l2 * half_square(e_u, e_i, e_j)
+            loss = loss + l2 * half_square(e)
     if not same:
-        loss = loss + l2 * half_square(model.input_users(u), model.input_items(i), model.input_items(j))
+        loss = loss + l2 * half_square(rows(model.table, index))
     if method:
         loss = loss + weight * method.loss(model, batch)
     return loss

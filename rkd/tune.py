@@ -23,8 +23,13 @@ OWN = {
     "de-rrd": {"de_weight": (1e-3, 1e-1), "temperature": [10.0, 20.0, 30.0]},
     "htd": {"alpha": [0.25, 0.5, 0.75], "n_experts": [5, 10]},
     "unkd": {"groups": [2, 3, 4, 5], "mu": [10.0, 20.0, 50.0]},
+    "nkd": {"mix": ["soft", "hard"], "k": [5, 10, 20], "alpha": [0.3, 0.5, 0.7]},
+    "cpd": {"pairwise": (0.1, 0.5), "tau": (0.1, 5.0), "q": [5, 10, 20]},
+    "sld": {"gamma": [0.5, 0.75, 1.0], "tau": (0.25, 1.0), "temperature": [10.0, 20.0]},
+    "mkd": {"nkd": (0.1, 1.0), "cpd": (0.1, 1.0), "gamma": [0.5, 0.75, 1.0], "tau": (0.25, 1.0)},
 }
-OWN |= {"pd-cd": OWN["cd"], "pd-htd": OWN["htd"]}
+OWN |= {"pd-cd": OWN["cd"], "pd-htd": OWN["htd"], "stratified-sld": OWN["sld"] | {"groups": [2, 3, 4]},
+        "stratified-mkd": OWN["mkd"]}
 SEED = 1000  # of training in every trial, and of the draws: never among the seeds that are reported
 NEAR = 0.98  # a setting may be chosen for the tail if its NDCG@10 is at least this share of the best
 

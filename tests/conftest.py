@@ -1,5 +1,7 @@
-"""What several test files use: a device, a small data set with awkward corners, a teacher and a student for it, and a
-cache of each test's own."""
+"""What several test files use: a device, a small data set with awkward corners, a teacher and a student for it, a
+cache of each test's own, and files of named data sets with the facts that they are checked against."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import torch
 
 import rkd.tuned
 from rkd import MF, recommend, synthetic
+from rkd.catalog import CATALOG
 from rkd.data import Interactions, Split
 from rkd.distill.base import Batch
 from rkd.train import distill, train
@@ -26,6 +29,35 @@ def own_cache(request, tmp_path, monkeypatch):
     """An empty cache for every test, save those that fetch something."""
     if request.node.get_closest_marker("network") is None:
         monkeypatch.setenv("RKD_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch):
+    """An empty RKD_DATA and an empty cache."""
+    (tmp_path / "data").mkdir()
+    monkeypatch.setenv("RKD_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("RKD_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def put(tmp_path):
+    """Write a file into RKD_DATA (or elsewhere in tmp_path) and return its path."""
+    def write(name, content, folder="data"):
+        path = tmp_path / folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+    return write
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Give a named data set other facts, such as the counts of a small file."""
+    def change(name, users, items, interactions, **facts):
+        facts = {"fingerprint": None, "min_items": 1, **facts}
+        dataset = replace(CATALOG[name], users=users, items=items, interactions=interactions, **facts)
+        monkeypatch.setitem(CATALOG, name, dataset)
+    return change
 
 
 def random_interactions(n_users=23, n_items=37, seed=0, name="data", density=0.25) -> Interactions:

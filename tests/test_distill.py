@@ -33,7 +33,7 @@ def test_a_batchs_distinct_users_and_how_often_they_come(device):
 def test_rd_takes_the_teachers_best_untrained_items(world, device):
     split, teacher, _ = world
     method = RD(teacher, split, seeded(device), k=7)
-    assert method.top.tolist() == [row[:7] for row in brute_ranking(product(teacher), split)]
+    assert method.top.items.tolist() == [row[:7] for row in brute_ranking(product(teacher), split)]
 
 
 def rd_loss_by_hand(world, users, k, sharpness, mu, random_items=None):
@@ -113,7 +113,7 @@ def test_cds_items_labels_and_loss_by_hand(world, guide, device):
     method = CD(teacher, split, seeded(device), guide=guide, n_samples=6, temperature=0.6, t1=1.5, t2=0.4)
     method.begin_epoch(student, 1)
     z, s = product(teacher), product(student.factors())
-    items = method.items.cpu().numpy()
+    items = method.lists.items.cpu().numpy()
     expected = brute_ranking({"student": s, "teacher": z}[guide], split)
     assert [sorted(row) for row in items.tolist()] == [sorted(row[:6]) for row in expected]
 
@@ -132,7 +132,7 @@ def test_cd_draws_afresh_each_epoch_distinct_untrained_items(world, guide, devic
     drawn = []
     for epoch in (1, 2, 3):
         method.begin_epoch(student, epoch)
-        drawn.append(method.items.cpu().numpy())
+        drawn.append(method.lists.items.cpu().numpy())
         assert not train[np.arange(split.n_users)[:, None], drawn[-1]].any()
         assert all(len(set(row)) == 3 for row in drawn[-1].tolist())
     assert (drawn[0] != drawn[1]).any() and (drawn[1] != drawn[2]).any()
@@ -144,7 +144,7 @@ def test_cd_prefers_the_top_of_the_guides_ranking(world, device):
     ranked, places = brute_ranking(product(teacher), split), []
     for epoch in range(1, 201):
         method.begin_epoch(student, epoch)
-        places += [ranked[u].index(i) for u, (i,) in enumerate(method.items.tolist())]
+        places += [ranked[u].index(i) for u, (i,) in enumerate(method.lists.items.tolist())]
     assert np.mean(places) == pytest.approx(1 / (np.exp(0.5) - 1), abs=0.15)  # of a geometric distribution
 
 
@@ -334,7 +334,7 @@ def test_rd_never_counts_an_item_above_itself():
     generator = torch.Generator().manual_seed(0)
     teacher = torch.randn(60, 10, generator=generator), torch.randn(40, 10, generator=generator)
     method = RD(teacher, split, generator, k=1, mu=1.0, n_samples=7)
-    method.negatives = lambda users, generator: method.top.expand(-1, 7)
+    method.negatives = lambda users, generator: method.top.items.expand(-1, 7)
     student = MF(split, 10)
     with torch.no_grad():
         student.table.copy_(torch.cat(teacher))

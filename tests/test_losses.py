@@ -21,8 +21,8 @@ def test_bpr_by_hand():
     """Margins ⟨u, i − j⟩ of 2 and −1; the squares are 5 + 2, 2 + 1 and 0 + 5."""
     users, positives, negatives = t([1, 2], [1, -1]), t([0, 1], [1, 1]), t([0, 0], [2, 1])
     plain = -(log_sigmoid(2) + log_sigmoid(-1)) / 2
-    assert bpr(users, positives, negatives).item() == pytest.approx(plain)
-    assert bpr(users, positives, negatives, l2=0.1).item() == pytest.approx(plain + 0.1 * (7 + 3 + 5) / 2 / 2)
+    assert bpr(torch.stack([users, positives, negatives])).item() == pytest.approx(plain)
+    assert bpr(torch.stack([users, positives, negatives]), l2=0.1).item() == pytest.approx(plain + 0.1 * (7 + 3 + 5) / 2 / 2)
 
 
 @pytest.mark.parametrize("l2", [0.0, 0.3])
@@ -33,7 +33,7 @@ def test_bpr_is_the_plain_formula_with_autograds_gradient(l2, device):
     u, i, j = plain
     expected = (-logsigmoid((u * i).sum(1) - (u * j).sum(1)).mean()
                 + l2 * (u.square().sum() + i.square().sum() + j.square().sum()) / 2 / 50)
-    found = bpr(*mine, l2)
+    found = bpr(torch.stack(mine), l2)
     torch.testing.assert_close(found, expected)
     (3 * found).backward()  # a factor, so that the incoming gradient counts
     (3 * expected).backward()
@@ -44,24 +44,25 @@ def test_bpr_is_the_plain_formula_with_autograds_gradient(l2, device):
 def test_bprs_gradient_numerically():
     triple = [torch.randn(4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(s)).requires_grad_()
               for s in range(3)]
-    assert torch.autograd.gradcheck(lambda *x: bpr(*x, 0.2), triple)
+    assert torch.autograd.gradcheck(lambda *x: bpr(torch.stack(x), 0.2), triple)
 
 
 def test_bpr_of_extreme_margins_is_finite():
     u, i, j = (x.requires_grad_() for x in (t([100.0]), t([-100.0]), t([100.0])))
-    loss = bpr(u, i, j)
+    loss = bpr(torch.stack([u, i, j]))
     loss.backward()
     assert loss.item() == pytest.approx(20_000) and u.grad.item() == pytest.approx(200)
 
 
 def test_half_square_by_hand():
     """(1 + 4 + 9) and 16, halved, over a batch of 2."""
-    assert half_square(t([1, 2], [3, 0]), t([0, 0], [0, 4])).item() == pytest.approx((14 + 16) / 2 / 2)
+    assert half_square(torch.stack([t([1, 2], [3, 0]), t([0, 0], [0, 4]), t([0, 0], [0, 0])])).item() == pytest.approx(
+        (14 + 16) / 2 / 2)
 
 
 def test_half_square_is_bprs_second_term():
-    e = [torch.randn(6, 3, generator=torch.Generator().manual_seed(s)) for s in range(3)]
-    torch.testing.assert_close(bpr(*e, 0.7), bpr(*e) + 0.7 * half_square(*e))
+    e = torch.randn(3, 6, 3, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(bpr(e, 0.7), bpr(e) + 0.7 * half_square(e))
 
 
 def test_weighted_mean_by_hand():

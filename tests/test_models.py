@@ -9,6 +9,7 @@ from conftest import matrix
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import logsigmoid
 
+from rkd.lookup import ItemLists
 from rkd.models import BACKBONES, MF, LightGCN
 
 
@@ -50,11 +51,11 @@ def test_entities_without_interactions_keep_a_share_of_their_own(split):
 
 
 def batch(split, device, n=40):
-    """Triples with repeats, and a list of 3 items (one of them twice) for each of four users."""
+    """Triples with repeats, four users (one of them twice), and every user's list of 3 items (one of them twice)."""
     generator = torch.Generator().manual_seed(5)
     u, i, j = (torch.randint(m, (n,), generator=generator) for m in (split.n_users, split.n_items, split.n_items))
     u[:5], i[:3], j[3:6] = u[0], i[0], i[0]
-    listed = torch.randint(split.n_items, (4, 3), generator=generator)
+    listed = torch.randint(split.n_items, (split.n_users, 3), generator=generator)
     listed[:, 1] = listed[:, 0]
     return [x.to(device) for x in (u, i, j, torch.tensor([2, 0, 2, 7]), listed)]
 
@@ -71,19 +72,21 @@ def test_a_steps_gradient_is_autograds_through_the_dense_formula(split, backbone
     arguments = {"n_layers": n_layers} if n_layers else {}
     model = BACKBONES[backbone](split.to(device), 5, seed=1, **arguments).to(device)
     u, i, j, v, listed = batch(split, device)
+    lists = ItemLists(listed, split.n_items)
     for _ in range(2):
         table = model.table.detach().cpu().double().requires_grad_()
         out = dense_propagate(split.train, table, n_layers)
         cu, ci, cj, cv, clisted = (x.cpu() for x in (u, i, j, v, listed))
         expected = scored_loss(lambda x: out[x], lambda x: out[split.n_users + x],
-                               lambda x, y: (out[x][:, None] * out[split.n_users + y]).sum(2), cu, ci, cj, cv, clisted)
+                               lambda x, y: (out[x][:, None] * out[split.n_users + y[x]]).sum(2),
+                               cu, ci, cj, cv, clisted)
         expected = expected + 0.2 * (table[cu].square().sum() + table[split.n_users + ci].square().sum())
         expected.backward()
 
         if model.table.grad is not None:
             model.table.grad.zero_()
         model.begin_step()
-        loss = scored_loss(model.users, model.items, model.scores, u, i, j, v, listed)
+        loss = scored_loss(model.users, model.items, lambda x, _: model.scores(x, lists), u, i, j, v, listed)
         loss = loss + 0.2 * (model.input_users(u).square().sum() + model.input_items(i).square().sum())
         loss.backward()
         model.end_step()
@@ -106,9 +109,11 @@ def test_gradients_add_up_over_two_backwards(split):
 def test_scores_are_inner_products_of_the_factors(split, backbone, device):
     model = BACKBONES[backbone](split.to(device), 4).to(device)
     model.begin_step()
-    users, items = torch.tensor([3, 0, 3], device=device), torch.tensor([[1, 5], [36, 1], [2, 2]], device=device)
+    users, items = torch.tensor([3, 0, 22], device=device), torch.tensor([[1, 5], [36, 1], [2, 2]], device=device)
+    listed = items.new_zeros(split.n_users, 2)
+    listed[users] = items
     p, q = (x.cpu() for x in model.factors())
-    close(model.scores(users, items), (p[users.cpu()][:, None] * q[items.cpu()]).sum(2))
+    close(model.scores(users, ItemLists(listed, split.n_items)), (p[users.cpu()][:, None] * q[items.cpu()]).sum(2))
     close(model.users(users), p[users.cpu()])
     close(model.items(items), q[items.cpu()])  # of any shape
     assert model.items(items).shape == (3, 2, 4)

@@ -87,12 +87,12 @@ def test_rrds_items(world, device):
     pools, drawn = [row[:4] for row in brute_ranking(product(teacher), split)], []
     for epoch in range(1, 31):
         method.begin_epoch(student, epoch)
-        assert method.items.shape == (23, 8)
-        for pool, row, seen in zip(pools, method.items.tolist(), trained):
+        assert method.lists.items.shape == (23, 8)
+        for pool, row, seen in zip(pools, method.lists.items.tolist(), trained):
             places = [pool.index(i) for i in row[:3]]  # each is in the pool,
             assert places == sorted(set(places))  # none twice, best first
             assert not set(row[3:]) & set(pool) and not seen[row[3:]].any()
-        drawn.append(method.items.cpu())
+        drawn.append(method.lists.items.cpu())
     for part in ((slice(None), slice(0, 3)), (slice(None), slice(3, 8))):
         assert len({str(items[part].tolist()) for items in drawn}) == 30
 
@@ -102,7 +102,7 @@ def test_the_uninteresting_are_uniform_over_the_rest(world, device):
     split, teacher, student = world
     method = RRD(teacher, split, seeded(device), k=1, n_uninteresting=2000, pool=4)
     method.begin_epoch(student, 1)
-    for row, ranked in zip(method.items[:, 1:].tolist(), brute_ranking(product(teacher), split)):
+    for row, ranked in zip(method.lists.items[:, 1:].tolist(), brute_ranking(product(teacher), split)):
         times = np.bincount(row, minlength=37)
         assert times[ranked[4:]].sum() == 2000
         assert chisquare(times[ranked[4:]]).pvalue > 1e-4
@@ -121,7 +121,7 @@ def test_the_interesting_follow_the_formula(world, temperature, device):
         times = np.zeros(len(places))
         for epoch in range(1, 251):
             method.begin_epoch(student, epoch)
-            for row, items in zip(ranked, method.items[:, :k].tolist()):
+            for row, items in zip(ranked, method.lists.items[:, :k].tolist()):
                 times[places.index(tuple(row.index(i) for i in items))] += 1
         assert chisquare(times, expected * times.sum()).pvalue > 1e-3
 
@@ -135,7 +135,7 @@ def test_rrds_loss_by_hand(world, sigmoid, device):
     s = 1 / (1 + np.exp(-s)) if sigmoid else s
     for epoch in (1, 2):
         method.begin_epoch(student, epoch)
-        items = method.items.cpu().numpy()
+        items = method.lists.items.cpu().numpy()
         expected = np.mean([brute_loss(s[u, items[u, :3]], s[u, items[u, 3:]]) for u in batch.users.tolist()])
         assert loss_of(method, student, batch) == pytest.approx(expected, rel=1e-5)
 
@@ -147,7 +147,7 @@ def test_the_pool_leaves_half_of_what_a_user_has_left(world, device):
     method = RRD(teacher, split, seeded(device), k=half, n_uninteresting=9)
     assert method.ranked.tolist() == [row[:half] for row in brute_ranking(product(teacher), split)]
     method.begin_epoch(student, 1)
-    assert method.items[:, :half].tolist() == method.ranked.tolist()
+    assert method.lists.items[:, :half].tolist() == method.ranked.tolist()
     for arguments in (dict(k=half + 1), dict(k=3, pool=2)):
         with pytest.raises(ValueError, match=f"{arguments['k']} interesting items cannot be drawn from a pool of"):
             RRD(teacher, split, seeded(device), **arguments)

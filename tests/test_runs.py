@@ -9,14 +9,14 @@ import time
 import pytest
 import torch
 from joblib.externals.loky import get_reusable_executor
-from runs_helpers import METRICS, ROOT, computed, files, python, tiny
+from runs_helpers import METRICS, ROOT, computed, files, python, same, tiny
 from safetensors.torch import load_file
 
 import rkd
 import rkd.fingerprint
 import rkd.synthetic
 import rkd.tuned
-from rkd import DataError, Run, evaluate, split_of
+from rkd import DataError, Run, compute_groups, evaluate, split_of
 from rkd.distill import ALONE, METHODS, settings_of
 from rkd.runs import key_of, stored
 
@@ -133,6 +133,13 @@ def test_results_are_computed_once_and_kept_in_order():
     assert {path: path.stat().st_mtime_ns for path in files("")} == written
 
 
+def test_named_lists_are_computed_at_once_and_keep_their_names():
+    a, b = tiny(seed=1), tiny("cd")
+    found = compute_groups({"both": [a, b], "none": [], "again": [a]}, jobs=1)
+    assert {name: [r.run for r in results] for name, results in found.items()} == {"both": [a, b], "none": [], "again": [a]}
+    assert same(found["both"][0], found["again"][0]) and len(files()) == 3  # the teacher as well
+
+
 def test_provenance_tells_committed_code_from_edited_code(tmp_path):
     shutil.copytree(ROOT / "rkd", tmp_path / "rkd", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / ".gitignore").write_text("__pycache__/\n")
@@ -213,7 +220,7 @@ def test_a_damaged_result_is_computed_again(damage):
 
 SCRIPT = """
 import os, signal, sys, pathlib, rkd.runs
-from rkd.runs import Run, compute
+from rkd.runs import Run, compute, compute_groups
 
 def die(*arguments, **options):
     os.kill(os.getpid(), signal.SIGKILL)

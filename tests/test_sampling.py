@@ -6,7 +6,7 @@ import torch
 from conftest import interactions_of, matrix, seeded
 from scipy.stats import chisquare
 
-from rkd.sampling import NegativeSampler, draw_ranks, ranking
+from rkd.sampling import NegativeSampler, draw_places, draw_ranks, ranking, ranking_within, trained
 
 TOO_UNLIKELY = 1e-4  # a p-value; the seeds are fixed, so a test that passes once passes ever after
 
@@ -91,3 +91,67 @@ def test_ranking_against_brute_force(split, device):
         expected = [sorted(np.flatnonzero(~train[u]), key=lambda i: (-scores[u, i], i))[:min(depth, least)]
                     for u in range(split.n_users)]
         assert ranked.tolist() == expected  # so never a training item, never −1
+
+
+def test_ranking_within_against_brute_force(split, device):
+    """Of some items or all, with ties. User 2 has few left or none, so that its ranking is shorter, −1 at its end."""
+    rng = np.random.default_rng(1)
+    p, q = (rng.integers(-3, 4, (n, 2)).astype(np.float32) for n in (split.n_users, split.n_items))
+    scores, train, shorter = p @ q.T, matrix(split.train), 0
+    factors = [torch.from_numpy(x).to(device) for x in (p, q)]
+    for items in ([0, 7, 11, 30], [5], [3, 36], range(split.n_items), range(8, 33), np.flatnonzero(train[2])):
+        for depth in (1, 4, 1000):
+            wanted = torch.tensor(list(items), device=device)
+            ranked, lengths = ranking_within(*factors, split.to(device).train, wanted, depth)
+            expected = [sorted((i for i in items if not train[u, i]), key=lambda i: (-scores[u, i], i))[:depth]
+                        for u in range(split.n_users)]
+            width = min(depth, len(items))
+            assert ranked.shape == (split.n_users, width) and ranked.dtype == torch.int64
+            assert ranked.tolist() == [row + [-1] * (width - len(row)) for row in expected]
+            assert lengths.tolist() == [len(row) for row in expected]
+            shorter += min(lengths.tolist()) < width
+    assert shorter > 6 and len(expected[2]) == 0
+
+
+def test_trained_against_brute_force(split, device):
+    """Every pair, in any order and more than once; users without training items and with almost all have theirs."""
+    train = matrix(split.train)
+    items = np.random.default_rng(0).permuted(np.tile(np.arange(split.n_items), (split.n_users, 2)), axis=1)
+    found = trained(split.to(device).train, torch.from_numpy(items).to(device)).cpu().numpy()
+    assert found.dtype == bool and (found == np.take_along_axis(train, items, 1)).all()
+    assert trained(split.to(device).train, torch.zeros(split.n_users, 0, device=device).long()).shape == (23, 0)
+
+
+def test_places_follow_their_probabilities(device):
+    """Of each row its own, which need not add up to 1; single ones, then two of them in order. None is impossible."""
+    log_p = torch.tensor([[1.0, -np.inf, 0.0, 2.5, -1.0], [-30.0, -30.0, -31.0, -np.inf, -29.0]], device=device)
+    n, p = 8000, torch.softmax(log_p.cpu().double(), 1).numpy()
+    rows = log_p.repeat_interleave(n, 0)
+    places, possible = draw_places(rows, 1, seeded(device))
+    assert places.shape == possible.shape == (2 * n, 1) and possible.all()
+    assert torch.equal(rows, log_p.repeat_interleave(n, 0))  # what was given stays as it is
+    pairs, possible = draw_places(rows, 2, seeded(device, 1))
+    assert possible.all() and (pairs[:, 0] != pairs[:, 1]).all()
+    for k in range(2):
+        some, mine = p[k] > 0, slice(k * n, (k + 1) * n)
+        times = np.bincount(places[mine, 0].cpu(), minlength=5)
+        assert times[~some].sum() == 0 and chisquare(times[some], n * p[k, some]).pvalue > TOO_UNLIKELY
+        times = np.bincount((5 * pairs[mine, 0] + pairs[mine, 1]).cpu(), minlength=25).reshape(5, 5)
+        expected = n * p[k][:, None] * p[k] / (1 - p[k][:, None])
+        np.fill_diagonal(expected, 0)
+        assert times[expected == 0].sum() == 0
+        assert chisquare(times[expected > 0], expected[expected > 0]).pvalue > TOO_UNLIKELY
+
+
+def test_places_where_too_few_are_possible(device):
+    """All that are possible come first and are marked so; others, still distinct, fill the row. A view may be given."""
+    log_p = torch.full((4, 6), -torch.inf, device=device)
+    log_p[1, 4], log_p[2, [0, 3, 5]], log_p[3] = -2.0, 0.0, 1.0
+    for rows in (log_p, log_p.T.contiguous().T):
+        places, possible = draw_places(rows, 5, seeded(device))
+        assert possible.tolist() == [[k < n for k in range(5)] for n in (0, 1, 3, 5)]
+        assert all(len(set(row)) == 5 for row in places.tolist())
+        assert places[1, 0] == 4 and set(places[2, :3].tolist()) == {0, 3, 5}
+    (places, possible), (again, _) = (draw_places(log_p[3:4, :1].expand(50, 7), 7, seeded(device)) for _ in range(2))
+    assert possible.all() and torch.equal(places, again) and (places.sort(1).values.cpu() == torch.arange(7)).all()
+    assert len(set(map(tuple, places.tolist()))) > 40  # rows that share memory have noise of their own

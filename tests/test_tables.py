@@ -3,12 +3,15 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
+from runs_helpers import computed
 
 from rkd import figures, tables
 from rkd.provenance import provenance_of
 from rkd.runs import Result, Run
+from rkd.synthetic import probe, world
 
 RECALLS = {"teacher": (0.30, 0.06), "none": (0.20, 0.04), "rd": (0.25, 0.03), "cd": (0.22, 0.02)}
 
@@ -34,6 +37,23 @@ def test_mean_and_std_over_seeds_by_hand(results):
     assert table.loc[("ml-1m", "unpopular/recall@10"), "CD"] == "0.0200 ± 0.0000"
     one = tables.mean_std(tables.tidy(results[:1]), ["popular/recall@10"])
     assert one.iloc[0, 0] == "0.3000"
+
+
+def test_named_lists_of_results_by_hand(results):
+    """A row per name, in order; one seed has no spread."""
+    table = tables.by_label({"all": results[:2], "first": results[:1]}, ["recall@10", "unpopular/recall@10"])
+    assert table.loc["all"].tolist() == ["0.1050 ± 0.0071", "0.0600 ± 0.0000"]
+    assert table.loc["first"].tolist() == ["0.1000", "0.0600"] and list(table.index) == ["all", "first"]
+    frame = tables.tidy(results + [result("rd", 0, "apps")])
+    assert tables.seeds_of(frame, "rd", "recall@10", "ml-1m").tolist() == [0.1, 0.11]
+
+
+def test_effects_in_the_world_are_the_probes():
+    run = Run("synthetic-world", split="affinity", dim=4, epochs=2)
+    found, truth = computed([run])[0][0], world()
+    users, items = found.model.factors()
+    expected = probe(users @ items.T, truth) | {"model": "Student", "seed": 0, "recall@10": found.metrics["recall@10"]}
+    assert tables.world_effects([found]).to_dict("records") == [expected]
 
 
 def test_table1_sets_ours_beside_the_published():
@@ -163,8 +183,23 @@ def test_pareto_front_by_hand():
 
 def test_a_sweep_shows_the_means_it_is_given(results):
     frame = pd.concat([tables.tidy(results[2:4]).assign(x=1), tables.tidy(results[4:6]).assign(x=2)])
-    figure = figures.sweep({"K": frame}, pd.Series({"recall@10": 0.5, "popular/recall@10": 0.5,
-                                                    "unpopular/recall@10": 0.5}))
-    line, student = figure.axes[1].lines
-    assert line.get_ydata().tolist() == pytest.approx([0.21, 0.26]) and student.get_ydata()[0] == 0.5
+    level = pd.Series({"recall@10": 0.5, "popular/recall@10": 0.5, "unpopular/recall@10": 0.5})
+    figure = figures.sweep({"K": frame}, {"plain student": level, "teacher": 2 * level})
+    lines = {line.get_label(): line.get_ydata() for line in figure.axes[1].lines}
+    assert figure.axes[1].containers[0].lines[0].get_ydata().tolist() == pytest.approx([0.21, 0.26])
+    assert lines["plain student"][0] == 0.5 and lines["teacher"][0] == 1
     assert [text.get_text() for text in figure.axes[2].get_xticklabels()] == ["1", "2"]
+
+
+def test_size_against_quality_draws_each_methods_means(results):
+    frame = pd.concat([tables.tidy(results[2:4]).assign(dim=5), tables.tidy(results[2:4]).assign(dim=10, value=0.3)])
+    figure = figures.size_against_quality(frame, pd.Series({"recall@10": 0.4}), {"recall@10": "Recall@10"})
+    student, teacher = figure.axes[0].lines
+    assert student.get_ydata().tolist() == pytest.approx([0.105, 0.3]) and student.get_xdata().tolist() == [5, 10]
+    assert student.get_label() == "Student" and teacher.get_ydata()[0] == 0.4
+
+
+def test_heat_maps_share_one_scale():
+    figure = figures.heat_maps({"a": np.eye(3) / 4, "b": np.full((3, 3), 0.5)}, "share")
+    assert [axis.collections[0].get_clim() for axis in figure.axes[:2]] == [(0, 0.5), (0, 0.5)]
+    assert figure.axes[0].collections[0].get_array().reshape(3, 3)[0].tolist() == [0.25, 0, 0]

@@ -9,6 +9,7 @@ from torch.nn.functional import logsigmoid
 
 from rkd import MF, LightGCN, evaluate, synthetic
 from rkd.distill import Distiller
+from rkd.lookup import ItemLists
 from rkd.models import BACKBONES
 from rkd.sampling import NegativeSampler
 from rkd.train import EVALUATE_EVERY, PATIENCE, distill, train
@@ -19,9 +20,13 @@ QUIET = dict(progress=False)
 class Shrink(Distiller):
     """A distillation that is easily written down: the mean square of every user's scores of items 0 and 5."""
 
+    def __init__(self, teacher, split, generator):
+        super().__init__(teacher, split, generator)
+        items = torch.tensor([0, 5], device=generator.device).expand(split.n_users, 2)
+        self.lists = ItemLists(items, split.n_items)
+
     def loss(self, student, batch):
-        items = torch.tensor([0, 5], device=batch.users.device).expand(len(batch.users), 2)
-        return student.scores(batch.users, items).square().mean()
+        return student.scores(batch.users, self.lists).square().mean()
 
 
 def shrink(split, generator):

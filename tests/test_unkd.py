@@ -30,7 +30,8 @@ def teacher(split):
 @pytest.mark.parametrize("length", [2, 3, 12, 60])
 def test_two_ranks_follow_the_formula(length):
     """P(a, b) = p(a) · p(b) / (1 − p(a)) for a ≠ b, p(r) ∝ exp(−r / 5): chi-square over the pairs with 10 or more."""
-    first, second = (ranks.flatten().numpy() for ranks in draw_two_ranks(torch.full((2000,), length), 60, 5.0, seeded()))
+    ranks = draw_two_ranks(torch.full((2000,), length), 60, 5.0, seeded())
+    first, second = (x.flatten().numpy() for x in ranks)
     p = np.exp(-np.arange(length) / 5) / np.exp(-np.arange(length) / 5).sum()
     expected = np.outer(p, p) / (1 - p)[:, None] * len(first)
     np.fill_diagonal(expected, 0)
@@ -55,7 +56,7 @@ def test_pairs_are_of_one_group_untrained_and_in_the_teachers_order(split, teach
     each = []
     for epoch in (1, 2):
         method.begin_epoch(None, epoch)
-        better, worse = method.better.numpy(), method.worse.numpy()
+        better, worse = (items.numpy() for items in method.pairs())
         assert better.shape == (split.n_users, groups * (29 // groups)) and ((better < 0) == (worse < 0)).all()
         users, places = (better >= 0).nonzero()
         i, j = better[users, places], worse[users, places]
@@ -74,6 +75,7 @@ def test_pairs_follow_the_formula_within_each_group(split, teacher, mu):
     items, cut at 10 mu: chi-square over the pairs to be expected 10 times or more, of 4000 pairs each of 3 users."""
     method, trained = UnKD(teacher, split, seeded(), groups=3, n_pairs=12_000, mu=mu), matrix(split.train)
     method.begin_epoch(None, 1)
+    pairs = method.pairs()
     group, scores = popularity_groups(split.train.item_counts, 3).numpy(), (teacher[0] @ teacher[1].T).numpy()
     for user in (0, 5, 119):
         for g in range(3):
@@ -83,7 +85,7 @@ def test_pairs_follow_the_formula_within_each_group(split, teacher, mu):
             p /= p.sum()
             expected = np.triu(4000 * np.outer(p, p) * (1 / (1 - p)[:, None] + 1 / (1 - p)), 1)
             found, drawn = np.zeros_like(expected), slice(4000 * g, 4000 * (g + 1))
-            for i, j in zip(method.better[user, drawn].tolist(), method.worse[user, drawn].tolist()):
+            for i, j in zip(*(items[user, drawn].tolist() for items in pairs)):
                 found[ranked.index(i), ranked.index(j)] += 1
             often = expected >= 10
             assert found.sum() == 4000 and abs(found[~often].sum() - expected[~often].sum()) < 200
@@ -134,7 +136,7 @@ def test_between_groups_nothing_is_taught(split):
         loss = method.loss(model, Batch(users, users, users))
         loss.backward()
         pull = torch.zeros(3).index_add_(0, group, -model.table.grad[split.n_users:, -1])
-        return torch.stack([method.better, method.worse]), loss.item(), pull.tolist()
+        return torch.stack(method.pairs()), loss.item(), pull.tolist()
 
     plain = MF(split, 4, seed=1).factors()
     level, tilted = (shifted(plain, offset[group]) for offset in (torch.zeros(3), torch.tensor([0.0, 1.0, 3.0])))
@@ -155,7 +157,7 @@ def test_loss_by_hand(split, teacher):
     u, v = (x.numpy().astype(float) for x in student.factors())
     losses = []
     for user in users.tolist():
-        pairs = [(i, j) for i, j in zip(method.better[user].tolist(), method.worse[user].tolist()) if i >= 0]
+        pairs = [(i, j) for i, j in zip(*(items[user].tolist() for items in method.pairs())) if i >= 0]
         losses.append(np.mean([np.log1p(np.exp(-(u[user] @ v[i] - u[user] @ v[j]))) for i, j in pairs]))
     assert method.loss(student, Batch(users, users, users)).item() == pytest.approx(np.mean(losses), rel=1e-5)
 

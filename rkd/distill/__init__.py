@@ -4,17 +4,21 @@ import inspect
 
 from .base import Distiller
 from .cd import CD
+from .cpd import CPD
 from .de import DE
 from .de_rrd import DERRD
 from .htd import HTD
+from .mkd import MKD, StratifiedMKD
+from .nkd import NKD
 from .pd import PDCD, PDHTD
 from .rd import RD
 from .rrd import RRD
+from .sld import SLD, StratifiedSLD
 from .unkd import UnKD
 
 METHODS: dict[str, type[Distiller]] = {"rd": RD, "cd": CD, "de": DE, "rrd": RRD, "de-rrd": DERRD, "htd": HTD,
-                                       "pd-cd": PDCD, "pd-htd": PDHTD, "unkd": UnKD}
-
+                                       "pd-cd": PDCD, "pd-htd": PDHTD, "unkd": UnKD, "nkd": NKD, "cpd": CPD, "sld": SLD,
+                                       "mkd": MKD, "stratified-sld": StratifiedSLD, "stratified-mkd": StratifiedMKD}
 
 # What is trained without a teacher, and its own settings: a teacher, a debiased one (PD), and the plain student.
 TEACHERS = ("teacher", "pd")  # of these, the ones that students learn from

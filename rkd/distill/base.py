@@ -56,6 +56,10 @@ class Distiller:
     def begin_epoch(self, student: MF, epoch: int) -> None:
         """Called before epoch 1, 2, …: the place for draws that serve a whole epoch."""
 
+    def report(self, student: MF) -> dict:
+        """Called at every evaluation: what the method has to say of itself, plain values for the history."""
+        return {}
+
     def loss(self, student: MF, batch: Batch) -> Tensor:
         """The distillation loss of one step, a scalar."""
         raise TypeError(f"{type(self).__name__} must define loss(student, batch)")

@@ -2,6 +2,7 @@
 
 import torch
 
+from ..lookup import ItemLists
 from ..losses import collaborative_distillation, weighted_mean
 from ..sampling import draw_ranks, ranking
 from .base import Distiller
@@ -42,9 +43,10 @@ class CD(Distiller):
             self.rank_by(student.factors())
         n_users, depth = self.ranked.shape
         ranks = draw_ranks(n_users, self.n_samples, depth, self.temperature, self.ranked.device, self.generator)
-        self.items, self.soft_labels = self.ranked.gather(1, ranks), self.probability.gather(1, ranks)
+        self.lists = ItemLists(self.ranked.gather(1, ranks), self.split.n_items)
+        self.soft_labels = self.probability.gather(1, ranks)  # [n_users, L]
 
     def loss(self, student, batch):
         users, counts = batch.unique_users
-        scores = student.scores(users, self.items.index_select(0, users))  # [n, L]
+        scores = student.scores(users, self.lists)  # [n, L]
         return weighted_mean(collaborative_distillation(scores, self.soft_labels.index_select(0, users)), counts)

@@ -7,6 +7,8 @@ from torch import Generator, Tensor
 from torch.nn import Parameter
 from torch.nn.functional import log_softmax
 
+from .projector import Projector
+
 COLDEST = 1e-10
 SHARP = 1e-3
 
@@ -16,9 +18,9 @@ def temperature(epoch: int, anneal: int) -> float:
     return COLDEST ** min((epoch - 1) / anneal, 1)
 
 
-class Experts:
-    """f(s) = Σ_m z_m f_m(s): perceptrons f_m with one hidden layer of (d_s + d_t) / 2 ReLUs, and a gate z on the
-    teacher's embedding, by Gumbel-softmax: z = softmax((log α + g) / T), α = softmax(gate(t)).
+class Experts(Projector):
+    """f(s) = Σ_m z_m f_m(s), a projector whose experts f_m are weighted by a gate on the teacher's embedding t, by
+    Gumbel-softmax: z = softmax((log α + g) / T), α = softmax(gate(t)).
 
     At T = 1 all experts have a say; as T falls z tends to one expert, drawn with probability α. Below T = 1e-3, where
     all but about a hundredth of the z are that already, to rounding, only the winner speaks, which is several times
@@ -26,21 +28,12 @@ class Experts:
     """
 
     def __init__(self, student_dim: int, teacher_dim: int, n_experts: int, generator: Generator):
-        self.generator = generator
-        hidden = (student_dim + teacher_dim) // 2
-
-        def parameter(n_in, *shape):  # of a layer with n_in inputs, as torch.nn.Linear begins
-            start = torch.empty(shape, device=generator.device)
-            return Parameter(start.uniform_(-n_in**-0.5, n_in**-0.5, generator=generator))
-
-        self.first = parameter(student_dim, n_experts, student_dim, hidden)  # [M, d_s, h]
-        self.first_bias = parameter(student_dim, n_experts, hidden)
-        self.second = parameter(hidden, n_experts, hidden, teacher_dim)  # [M, h, d_t]
-        self.second_bias = parameter(hidden, n_experts, teacher_dim)
-        self.gate, self.gate_bias = parameter(teacher_dim, teacher_dim, n_experts), parameter(teacher_dim, n_experts)
+        super().__init__(student_dim, teacher_dim, n_experts, generator)
+        self.gate = self.parameter(teacher_dim, teacher_dim, n_experts)
+        self.gate_bias = self.parameter(teacher_dim, n_experts)
 
     def parameters(self) -> Iterator[Parameter]:
-        yield from (self.first, self.first_bias, self.second, self.second_bias, self.gate, self.gate_bias)
+        yield from (*super().parameters(), self.gate, self.gate_bias)
 
     def preferred(self, teacher: Tensor) -> Tensor:
         """The expert that the gate prefers for each teacher embedding [n, d_t], no noise added: [n] int64."""
@@ -54,14 +47,21 @@ class Experts:
         if temperature < SHARP:
             return self._distance_to_winner(student, teacher, perturbed.argmax(1))
         z = torch.softmax(perturbed / temperature, 1)
-        hidden = (student @ self.first.transpose(0, 1).flatten(1) + self.first_bias.flatten()).relu()  # [n, M · h]
-        weighted = (hidden.view(len(z), len(self.first), -1) * z[:, :, None]).flatten(1)
-        mixed = weighted @ self.second.flatten(0, 1) + z @ self.second_bias  # Σ_m z_m (h_m W_m + b_m): [n, d_t]
-        return (teacher - mixed).square().sum(1).mean()
+        return (teacher - self(student, z)).square().sum(1).mean()
 
     def _distance_to_winner(self, student: Tensor, teacher: Tensor, winner: Tensor) -> Tensor:
-        order, members = winner.argsort(), winner.bincount(minlength=len(self.first)).tolist()
-        layers = zip(*(parameter.unbind() for parameter in (self.first, self.first_bias, self.second, self.second_bias)))
-        mapped = torch.cat([torch.addmm(b2, torch.addmm(b1, rows, w1).relu(), w2)
-                            for rows, (w1, b1, w2, b2) in zip(student[order].split(members), layers)])
-        return (teacher[order] - mapped).square().sum(1).mean()
+        rows, slot = by_group(student, winner, len(self.first))  # [M, most, d_s], each expert's own
+        hidden = torch.baddbmm(self.first_bias[:, None], rows, self.first).relu()  # [M, most, h]
+        mapped = torch.baddbmm(self.second_bias[:, None], hidden, self.second).flatten(0, 1).index_select(0, slot)
+        return (teacher - mapped).square().sum(1).mean()
+
+
+def by_group(rows: Tensor, group: Tensor, n_groups: int) -> tuple[Tensor, Tensor]:
+    """rows [n, d] of the groups that they are in ([n] int64), one group a matrix, zeros below its rows: [G, most, d];
+    and where each row went: [n], into [G · most]."""
+    sizes, order = group.bincount(minlength=n_groups), group.argsort(stable=True)
+    place = torch.empty_like(group)
+    place[order] = torch.arange(len(group), device=group.device) - (sizes.cumsum(0) - sizes)[group[order]]
+    most = int(sizes.max())
+    slot = group * most + place
+    return rows.new_zeros(n_groups * most, rows.shape[1]).index_copy(0, slot, rows).view(n_groups, most, -1), slot

@@ -2,6 +2,7 @@
 
 import torch
 
+from ..lookup import ItemLists
 from ..losses import ranking_distillation, weighted_mean
 from ..sampling import NegativeSampler, ranking
 from .base import Distiller
@@ -23,21 +24,23 @@ class RD(Distiller):
                  n_samples: int = 100, warmup: int = 10):
         super().__init__(teacher, split, generator)
         self.mu, self.n_samples, self.warmup = mu, n_samples, warmup
-        self.top = ranking(*teacher, split.train, depth=k)  # [n_users, K]
-        self.ranks = torch.arange(1, self.top.shape[1] + 1, device=self.top.device)
+        top = ranking(*teacher, split.train, depth=k)  # [n_users, K]
+        self.top = ItemLists(top, split.n_items)
+        self.ranks = torch.arange(1, top.shape[1] + 1, device=top.device)
         self.position_weight = torch.softmax(-self.ranks / sharpness, 0)  # [K]
-        self.all_users = torch.arange(split.n_users, device=self.top.device)[:, None]
+        self.all_users = torch.arange(split.n_users, device=top.device)[:, None]
         self.negatives = NegativeSampler(split.train)
         self.n_untrained = split.n_items - split.train.csr[0].diff()  # [n_users]
 
     def begin_epoch(self, student, epoch):
         self.dynamic = epoch > self.warmup
         if self.dynamic:
-            self.random_items = self.negatives(self.all_users.expand(-1, self.n_samples), self.generator)
+            drawn = self.negatives(self.all_users.expand(-1, self.n_samples), self.generator)
+            self.random_items = ItemLists(drawn, self.split.n_items)
 
     def loss(self, student, batch):
         users, counts = batch.unique_users
-        scores = student.scores(users, self.top.index_select(0, users))  # [n, K]
+        scores = student.scores(users, self.top)  # [n, K]
         weight = self.position_weight.expand_as(scores)
         if self.dynamic:
             weight = weight * self.discrepancy(student, users, scores.detach())
@@ -47,8 +50,8 @@ class RD(Distiller):
     @torch.no_grad()
     def discrepancy(self, student, users, scores):
         """max(0, tanh(mu · (r̂ − r))) for the student's scores of the teacher's items, [n, K]; r̂ is its rank of them."""
-        sampled = student.scores(users, self.random_items.index_select(0, users))  # [n, n_samples]
+        sampled = student.scores(users, self.random_items)  # [n, n_samples]
         just_above = scores + 1e-5 * scores.abs()  # the same item's score may differ by rounding between two products
-        above = (sampled[:, None] > just_above[:, :, None]).sum(2)  # how many are scored higher, [n, K]
+        above = torch.gt(sampled[:, None], just_above[:, :, None], out=scores.new_empty(0)).sum(2)  # [n, K]; as floats: faster
         estimate = above / self.n_samples * self.n_untrained[users][:, None] + 1
         return torch.tanh(self.mu * (estimate - self.ranks)).clamp(min=0)

@@ -3,6 +3,7 @@
 import torch
 
 from ..data import Interactions
+from ..lookup import ItemLists
 from ..losses import relaxed_ranking, weighted_mean
 from ..sampling import NegativeSampler, draw_ranks, ranking
 from .base import Distiller
@@ -42,11 +43,11 @@ class RRD(Distiller):
         ranks = draw_ranks(n_users, self.k, pool, self.temperature, self.ranked.device, self.generator)
         interesting = self.ranked.gather(1, ranks.sort(1).values)  # [n_users, K], best first
         uninteresting = self.rest(self.all_users.expand(-1, self.n_uninteresting), self.generator)  # [n_users, L]
-        self.items = torch.cat([interesting, uninteresting], 1)
+        self.lists = ItemLists(torch.cat([interesting, uninteresting], 1), self.split.n_items)
 
     def loss(self, student, batch):
         users, counts = batch.unique_users
-        scores = student.scores(users, self.items.index_select(0, users))  # [n, K + L]
+        scores = student.scores(users, self.lists)  # [n, K + L]
         if self.sigmoid:
             scores = scores.sigmoid()
         return weighted_mean(relaxed_ranking(scores[:, :self.k], scores[:, self.k:]), counts)

@@ -2,11 +2,10 @@
 
 import torch
 
-from ..data import Interactions
+from ..lookup import ItemLists
 from ..losses import pairwise_distillation, weighted_mean
 from ..popularity import popularity_groups
-from ..ranking import top_k
-from ..sampling import draw_two_ranks
+from ..sampling import draw_two_ranks, ranking_within
 from .base import Distiller
 
 DEPTHS = 10  # a group's ranking is cut where e^−10 of the draws would lie
@@ -32,32 +31,26 @@ class UnKD(Distiller):
             raise ValueError(f"n_pairs must be at least groups, and mu above 0; not {n_pairs}, {groups} and {mu}")
         self.mu, self.pairs_each = mu, n_pairs // groups
         group = popularity_groups(split.train.item_counts, groups)  # [n_items]
-        self.ranked = [self.rank_within(group == g) for g in range(groups)]
-
-    def rank_within(self, chosen):
-        """The teacher's ranking of the untrained items among ``chosen`` ([n_items] bool): [n_users, depth], −1 at the
-        end of shorter ones, and their lengths [n_users]."""
-        items, train = chosen.nonzero().flatten(), self.split.train
-        place = chosen.cumsum(0) - 1  # an item's number among the chosen
-        inside = chosen[train.items]
-        seen = Interactions(train.n_users, len(items), train.users[inside], place[train.items[inside]])
-        users = torch.arange(train.n_users, device=items.device)
-        ranked = top_k(self.user_factors, self.item_factors[items], users, min(int(DEPTHS * self.mu), len(items)), seen)
-        return torch.where(ranked >= 0, items[ranked.clamp(min=0)], -1), (ranked >= 0).sum(1)
+        self.ranked = [ranking_within(*teacher, split.train, (group == g).nonzero().flatten(), int(DEPTHS * mu))
+                       for g in range(groups)]  # (items [n_users, depth], lengths [n_users]) of each
+        self.possible = torch.cat([(lengths > 1)[:, None].expand(-1, self.pairs_each)
+                                   for _, lengths in self.ranked], 1)  # [n_users, groups · pairs_each]: is there a pair?
 
     def begin_epoch(self, student, epoch):
         better, worse = zip(*(self.draw(*ranking) for ranking in self.ranked))
-        self.better, self.worse = torch.cat(better, 1), torch.cat(worse, 1)  # [n_users, groups · pairs_each], −1: no pair
-        self.items, self.possible = torch.cat([self.better, self.worse], 1).clamp(min=0), self.better >= 0
+        self.lists = ItemLists(torch.cat([*better, *worse], 1), self.split.n_items)  # [n_users, 2 · groups · pairs_each]
 
     def draw(self, ranked, lengths):
-        """Pairs of one group, (better, worse) by the teacher: [n_users, pairs_each] each, −1 where there is none."""
+        """Pairs of one group, (better, worse) by the teacher: [n_users, pairs_each] each, any items where there is none."""
         first, second = draw_two_ranks(lengths, self.pairs_each, self.mu, self.generator)
-        possible = (lengths > 1)[:, None]
-        return tuple(torch.where(possible, ranked.gather(1, ranks), -1)
+        return tuple(ranked.gather(1, ranks).clamp(min=0)
                      for ranks in (torch.minimum(first, second), torch.maximum(first, second)))
+
+    def pairs(self):
+        """This epoch's pairs, (better, worse): [n_users, groups · pairs_each] each, −1 where a user has none."""
+        return tuple(torch.where(self.possible, items, -1) for items in self.lists.items.chunk(2, 1))
 
     def loss(self, student, batch):
         users, counts = batch.unique_users
-        scores = student.scores(users, self.items.index_select(0, users))  # [n, 2 · pairs]
+        scores = student.scores(users, self.lists)  # [n, 2 · pairs]
         return weighted_mean(pairwise_distillation(*scores.chunk(2, 1), self.possible.index_select(0, users)), counts)

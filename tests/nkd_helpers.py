@@ -1,0 +1,69 @@
+"""What the tests of the projector and of NKD share: loops in NumPy, with the draws of a generator."""
+
+import numpy as np
+import torch
+from conftest import seeded
+
+from rkd import MF
+from rkd.distill import NKD
+from rkd.distill.base import Batch
+
+
+def numpy(*tensors):
+    return [x.detach().cpu().double().numpy() for x in tensors]
+
+
+def replay(generator):
+    """A generator that draws next what this one draws next."""
+    again = torch.Generator(generator.device)
+    again.set_state(generator.get_state())
+    return again
+
+
+def brute_projection(projector, student, z=None, kept=None) -> np.ndarray:
+    """Σ_m z_m f_m(s), entity by entity and expert by expert; kept [n, M, h] multiplies the hidden units."""
+    w1, b1, w2, b2 = numpy(*list(projector.parameters())[:4])
+    n, n_experts = len(student), len(w1)
+    z = np.full((n, n_experts), 1 / n_experts) if z is None else z
+    kept = np.ones((n, n_experts, w1.shape[2])) if kept is None else kept
+    return np.stack([sum(z[e, m] * ((np.maximum(s @ w1[m] + b1[m], 0) * kept[e, m]) @ w2[m] + b2[m])
+                         for m in range(n_experts)) for e, s in enumerate(student)])
+
+
+def uniform(generator, *shape) -> np.ndarray:
+    return numpy(torch.empty(shape, device=generator.device).uniform_(generator=generator))[0]
+
+
+def kept_units(generator, shape, dropout) -> np.ndarray:
+    """What multiplies hidden units, [n, M, h]: 0 or 1 / (1 − dropout), drawn where there is dropout."""
+    return (uniform(generator, *shape) >= dropout) / (1 - dropout) if dropout else np.ones(shape)
+
+
+def cosine(a, b) -> float:
+    return a @ b / np.sqrt((a @ a) * (b @ b))
+
+
+def some_batch(device) -> Batch:
+    """Pairs of which users, positives and negatives come more than once, and some items as both."""
+    columns = [[4, 4, 7, 0, 4, 1, 22, 7, 9], [5, 6, 5, 30, 6, 5, 2, 1, 0], [6, 2, 2, 31, 8, 6, 5, 1, 3]]
+    return Batch(*torch.tensor(columns, device=device))
+
+
+def pair_of(split, device):
+    """(split, teacher's factors in 6 dimensions, MF student in 4), all on the device."""
+    teacher = tuple(torch.randn(n, 6, generator=seeded("cpu", 5)).to(device) for n in (23, 37))
+    return split.to(device), teacher, MF(split, 4, seed=2).to(device)
+
+
+def made(pair, **settings) -> NKD:
+    """NKD for what ``pair_of`` gives, with k and its own parameters to look at."""
+    split, teacher, student = pair
+    method = NKD(teacher, split, seeded(teacher[0].device, 1), **settings)
+    method.k, method.own = settings.get("k", 5), list(method.parameters(student))
+    return method
+
+
+def brute_neighbours(t, k) -> np.ndarray:
+    """Each row's k nearest others, nearest first: [n, k]."""
+    distance = ((t[:, None] - t[None]) ** 2).sum(2) + np.diag(np.full(len(t), np.inf))
+    return np.argsort(distance, axis=1)[:, :k]

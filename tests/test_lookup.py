@@ -1,0 +1,125 @@
+"""Rows, scores of lists and rows by group: their values and gradients against autograd on the plain formula."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from conftest import seeded
+from torch.testing import assert_close
+
+from rkd.lookup import WHOLE, ItemLists, _sparse, dots, list_scores, rows, scores_by_rows
+from rkd.distill.experts import by_group
+
+N_ITEMS = 9
+USERS = [5, 20, 5]  # one of them twice
+MANY = WHOLE * len(USERS)  # above so many users, list_scores scatters
+SCORES = pytest.mark.parametrize("scores", [list_scores, scores_by_rows])
+
+
+def normal(*shape, device="cpu", seed=0):
+    return torch.randn(shape, generator=seeded(seed=seed)).to(device)
+
+
+def plain_scores(table, users, items):
+    return (table[users][:, None] * table[len(items) + items[users]]).sum(2)
+
+
+def some_lists(n_users, length, device):
+    """Items in any order, in most lists some of them more than once; and nobody has item 4."""
+    items = torch.randint(N_ITEMS - 1, (n_users, length), generator=seeded(seed=1))
+    items[:, -1] = items[:, 0]
+    return (items + (items >= 4)).to(device)
+
+
+def test_rows_with_gradients_that_add_up(device):
+    """Of an index of any shape, with repeats: over two backwards, and onto a gradient that was there."""
+    table, weight, index = normal(7, 3, device=device), normal(2, 3, 3, device=device), [[4, 4, 1], [6, 4, 0]]
+    index = torch.tensor(index, device=device)
+    mine, plain = (table.clone().requires_grad_() for _ in range(2))
+    for start in (None, normal(7, 3, device=device, seed=2)):
+        for x in (mine, plain):
+            x.grad = None if start is None else start.clone()
+        for _ in range(2):
+            found = rows(mine, index)
+            assert torch.equal(found, table[index])
+            (weight * found.square()).sum().backward()
+            (weight * plain[index].square()).sum().backward()
+        assert_close(mine.grad, plain.grad)
+
+
+@SCORES
+@pytest.mark.parametrize("length", [1, 5, N_ITEMS + 3])
+@pytest.mark.parametrize("n_users, users", [(MANY, USERS), (MANY + 1, USERS), (6, [3, 0, 5, 1, 2, 4]), (40, [39])])
+def test_scores_of_lists_are_autograds_to_their_gradients(scores, n_users, users, length, device):
+    """Of users' and of items' rows, from nothing and onto a gradient that was there, twice each; in float64."""
+    table, items = normal(n_users + N_ITEMS, 4, device=device), some_lists(n_users, length, device)
+    users, weight = torch.tensor(users, device=device), normal(len(users), length, device=device, seed=3)
+    lists, mine, plain = ItemLists(items, N_ITEMS), table.clone().requires_grad_(), table.double().requires_grad_()
+    for start in (None, normal(*table.shape, device=device, seed=2)):
+        mine.grad, plain.grad = (None, None) if start is None else (start.clone(), start.double())
+        for _ in range(2):
+            found, expected = scores(mine, users, lists), plain_scores(plain, users, items)
+            assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
+            (weight * found.square()).sum().backward()
+            (weight * expected.square()).sum().backward()
+            assert_close(mine.grad.double(), plain.grad, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("length", [1, 5, N_ITEMS, N_ITEMS + 3])
+def test_dots_of_every_users_list(length, device):
+    """Items repeat; lists may be longer than the catalogue, which sparse products cannot do."""
+    users, of_items = normal(12, 4, device=device), normal(N_ITEMS, 4, device=device, seed=1)
+    items = some_lists(12, length, device)
+    lists = ItemLists(items, N_ITEMS)
+    assert _sparse(users, lists) == (device.type == "cpu" and length <= N_ITEMS)
+    found = dots(users, of_items, lists)
+    assert found.shape == (12, length)
+    expected = [[u @ of_items.cpu().double()[i] for i in row] for u, row in zip(users.cpu().double(), items.tolist())]
+    assert_close(found.cpu().double(), torch.tensor(expected).double().view(12, length), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("n_users, whole", [(MANY, True), (MANY + 1, False)])
+def test_both_ways_back_are_taken(n_users, whole):
+    """The transpose of all lists is made where it pays, and only there: so the test above is of both."""
+    table, lists = normal(n_users + N_ITEMS, 4).requires_grad_(), ItemLists(some_lists(n_users, 5, "cpu"), N_ITEMS)
+    list_scores(table, torch.tensor(USERS), lists).sum().backward()
+    assert ("by_item" in vars(lists)) == whole
+
+
+@SCORES
+def test_scores_beside_other_terms_of_a_loss(scores, device):
+    """Gradients of several reads of one table add up, two of them of the same lists, whose incoming one is no matrix in
+    memory; the table itself is read once as well."""
+    table, items = normal(MANY + N_ITEMS, 4, device=device), some_lists(MANY, 5, device)
+    users, others = torch.tensor(USERS, device=device), torch.arange(MANY, device=device)
+    mine, plain, lists = table.clone().requires_grad_(), table.clone().requires_grad_(), ItemLists(items, N_ITEMS)
+    (scores(mine, users, lists).mean() + 2 * scores(mine, others, lists).T[1:].sum() + rows(mine, users).sum()
+     + mine.square().sum()).backward()
+    (plain_scores(plain, users, items).mean() + 2 * plain_scores(plain, others, items).T[1:].sum() + plain[users].sum()
+     + plain.square().sum()).backward()
+    assert_close(mine.grad, plain.grad, rtol=1e-5, atol=1e-4)
+
+
+def test_importing_and_using_it_warns_of_nothing():
+    """In a process of its own, since torch says only once that CSR is in beta."""
+    code = ("import torch; from rkd.lookup import csr\n"
+            "print(csr(torch.tensor([0, 1, 4]), torch.tensor([2, 1, 0, 1]), torch.ones(4), 3).to_dense().tolist())")
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout == "[[0.0, 0.0, 1.0], [1.0, 2.0, 0.0]]\n"
+
+
+@pytest.mark.parametrize("group, n_groups", [([4, 0, 4, 2, 4, 0, 5, 2], 7), ([0, 0, 0], 1), ([3, 3], 4), ([1], 3)])
+def test_rows_by_group(group, n_groups, device):
+    """Each row in its group's matrix, above the zeros, and where its slot says; and the gradient back from there."""
+    table, group = normal(len(group), 3, device=device).requires_grad_(), torch.tensor(group, device=device)
+    matrices, slot = by_group(table, group, n_groups)
+    sizes = group.bincount(minlength=n_groups)
+    most = int(sizes.max())
+    assert matrices.shape == (n_groups, most, 3) and len(set(slot.tolist())) == len(group)
+    assert torch.equal(matrices.flatten(0, 1)[slot], table)
+    assert torch.equal(slot // most, group) and (slot % most < sizes[group]).all()
+    assert matrices.any(2).sum(1).tolist() == sizes.tolist()
+    weight = normal(*matrices.shape, device=device, seed=1)
+    (weight * matrices).sum().backward()
+    assert torch.equal(table.grad, weight.flatten(0, 1)[slot])

@@ -1,0 +1,65 @@
+"""The projector against loops over experts and entities in NumPy, with the same draws; the distance of directions."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import seeded
+from nkd_helpers import brute_projection, kept_units, numpy, replay
+from scipy.stats import binomtest
+
+from rkd.distill.projector import Projector
+from rkd.losses import cosine_distance
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_cosine_distance_by_hand(dtype, device):
+    """1 − 3/5, − 1 and − −1, whatever the lengths; what has no direction is at distance 1."""
+    dtype = torch.float32 if device.type == "mps" else dtype
+    a, b = (torch.tensor(x, dtype=dtype, device=device) for x in
+            ([[1, 0], [1e3, 2e3], [-1, 2], [0, 0]], [[30, 40], [0.01, 0.02], [2, -4], [1, 2]]))
+    assert cosine_distance(a, b).tolist() == pytest.approx([0.4, 0, 2, 1], abs=1e-6)
+
+
+@pytest.fixture
+def projector(device):
+    """Four experts from 3 dimensions to 8, by way of 5; and 20 entities."""
+    generator = seeded(device, 3)
+    return Projector(3, 8, 4, generator), torch.randn(20, 3, device=device, generator=generator)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_projector_against_loops(projector, weighted, dropout, device):
+    """Without dropout nothing is drawn; with it, each entity and expert has units of its own silenced."""
+    projector, student = projector
+    z = torch.rand(20, 4, device=device, generator=projector.generator) if weighted else None
+    draws = replay(projector.generator)
+    found = projector(student, z, dropout)
+    expected = brute_projection(projector, *numpy(student), numpy(z)[0] if weighted else None,
+                                kept_units(draws, (20, 4, 5), dropout))
+    np.testing.assert_allclose(numpy(found)[0], expected, rtol=1e-4, atol=1e-6)
+    assert torch.equal(projector.generator.get_state(), draws.get_state())
+    found.square().sum().backward()
+    assert all(parameter.grad[m].any() for parameter in projector.parameters() for m in range(4))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_dropout_keeps_the_expectation(projector, weighted, device):
+    """The mean of 40,000 draws for one entity is within 5 standard errors of what is without dropout."""
+    projector, student = projector
+    z = torch.tensor([[0.1, 0.5, 0.0, 0.9]], device=device) if weighted else None
+    many = projector(student[:1].expand(40_000, 3), z if z is None else z.expand(40_000, 4), 0.3)
+    found, plain = numpy(many, projector(student[:1], z))
+    assert (np.abs(found.mean(0) - plain[0]) < 5 * found.std(0) / 200).all() and found.std(0).min() > 0
+
+
+def test_dropout_silences_its_share(device):
+    """One expert that is the identity shows its hidden units: 0, or greater by 1 / (1 − share)."""
+    projector = Projector(6, 6, 1, seeded(device, 4))
+    with torch.no_grad():
+        for parameter, value in zip(projector.parameters(), (torch.eye(6), 0.0, torch.eye(6), 0.0)):
+            parameter.copy_(torch.as_tensor(value).expand(parameter.shape))
+    units = projector(torch.ones(2000, 6, device=device), dropout=0.3)
+    silent = units == 0
+    assert units[~silent].tolist() == pytest.approx(np.full(int((~silent).sum()), 1 / 0.7))
+    assert binomtest(int(silent.sum()), 12_000, 0.3).pvalue > 1e-3
