@@ -23,11 +23,6 @@ NOTEBOOKS = {
         "unkd-table3", "unkd-tests", "unkd-figure3", "unkd-figure4", "unkd-figure5", "unkd-world"),
     "03_unkd_ablations.ipynb": (
         "unkd-table4", "unkd-figure6", "unkd-sweeps", "unkd-plane", "rrd-sigmoid"),
-    "04_nkd.ipynb": ("mkd-nkd", "mkd-nkd-mixing", "mkd-nkd-sweeps"),
-    "05_cpd.ipynb": ("mkd-cpd", "mkd-cpd-inconsistency", "mkd-cpd-heat-map"),
-    "06_sld.ipynb": ("mkd-sld", "mkd-sld-labels", "mkd-sld-sweeps"),
-    "07_mkd.ipynb": ("mkd-main", "mkd-lightgcn", "mkd-combinations", "mkd-sizes", "mkd-weights", "mkd-cost"),
-    "08_head_to_head.ipynb": ("head-to-head", "head-to-head-plane", "head-to-head-cost"),
 }
 
 
