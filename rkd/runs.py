@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from .catalog import load
 from .data import Split
 from .device import resolve_device
-from .distill import METHODS, TEACHERS, check_settings, settings_of
+from .distill import METHODS, TEACHERS, Distiller, check_settings, settings_of
 from .evaluate import evaluate, per_user
 from .fetch import cache_folder
 from .files import write_whole
@@ -172,10 +172,10 @@ def compute(runs: Iterable[Run], jobs: int | None = None, device: str = "auto",
     missing = {key: run for key, run in (teachers | wanted).items() if results[key] is None}
     if jobs is None:
         jobs = joblib.cpu_count() if resolve_device(device).type == "cpu" else 1
+    ready = {key: run for key, run in missing.items() if not run.distils or key_of(run.teacher, device) not in missing}
     done = 0
-    for distils in (False, True):  # teachers and plain students need nobody else
-        stage = {key: run for key, run in missing.items() if run.distils == distils}
-        stage = dict(sorted(stage.items(), key=lambda item: (item[1].backbone == "mf", -item[1].dim)))  # long ones first
+    for stage in (ready, {key: run for key, run in missing.items() if key not in ready}):  # students of the first last
+        stage = dict(sorted(stage.items(), key=lambda item: _size(item[1]), reverse=True))  # the long ones first
         parallel = joblib.Parallel(n_jobs=min(jobs, max(len(stage), 1)), return_as="generator_unordered")
         for result in parallel(joblib.delayed(_compute_one)(run, key, device, jobs == 1) for key, run in stage.items()):
             done += 1
@@ -189,6 +189,12 @@ def compute_groups(groups: dict[str, list[Run]], jobs: int | None = None) -> dic
     runs = [run for group in groups.values() for run in group]
     results = iter(compute(runs, jobs))
     return {name: [next(results) for _ in group] for name, group in groups.items()}
+
+
+def _size(run: Run) -> tuple:
+    """Larger for runs that take longer: those of LightGCN, of methods that train perceptrons as well, of teachers."""
+    trains_more = run.distils and METHODS[run.method].parameters is not Distiller.parameters
+    return run.backbone == "lightgcn", trains_more, run.dim
 
 
 def _compute_one(run: Run, key: str, device: str, progress: bool) -> Result:
