@@ -23,6 +23,8 @@ NOTEBOOKS = {
         "unkd-table3", "unkd-tests", "unkd-figure3", "unkd-figure4", "unkd-figure5", "unkd-world"),
     "03_unkd_ablations.ipynb": (
         "unkd-table4", "unkd-figure6", "unkd-sweeps", "unkd-plane", "rrd-sigmoid"),
+    "04_nkd.ipynb": ("mkd-nkd", "mkd-nkd-mixing", "mkd-nkd-sweeps"),
+    "06_sld.ipynb": ("mkd-sld", "mkd-sld-labels", "mkd-sld-sweeps"),
 }
 
 
