@@ -24,6 +24,7 @@ NOTEBOOKS = {
     "03_unkd_ablations.ipynb": (
         "unkd-table4", "unkd-figure6", "unkd-sweeps", "unkd-plane", "rrd-sigmoid"),
     "04_nkd.ipynb": ("mkd-nkd", "mkd-nkd-mixing", "mkd-nkd-sweeps"),
+    "05_cpd.ipynb": ("mkd-cpd", "mkd-cpd-inconsistency", "mkd-cpd-heat-map"),
     "06_sld.ipynb": ("mkd-sld", "mkd-sld-labels", "mkd-sld-sweeps"),
 }
 

@@ -18,6 +18,8 @@ from rkd.losses import list_consistency, pair_consistency
 from rkd.models import BACKBONES
 from rkd.train import distill, train
 
+pytestmark = pytest.mark.usefixtures("untuned")
+
 
 def t(*rows):
     return torch.tensor(rows, dtype=torch.float64)

@@ -11,6 +11,8 @@ from rkd import synthetic
 from rkd.distill import CPD, MKD, NKD, SLD, StratifiedMKD, StratifiedSLD, settings_of
 from rkd.models import BACKBONES
 
+pytestmark = pytest.mark.usefixtures("untuned")
+
 OUTPUT = {MKD: SLD, StratifiedMKD: StratifiedSLD}
 OF_PARTS = {"nkd": dict(mix="hard", alpha=0.3), "cpd": dict(pairwise=0.7, listwise=0.2),
             "sld": dict(gamma=0.4, tau=0.9, temperature=3.0)}

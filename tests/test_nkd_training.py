@@ -12,6 +12,8 @@ from rkd.distill import METHODS, NKD
 from rkd.evaluate import factors
 from rkd.models import BACKBONES
 
+pytestmark = pytest.mark.usefixtures("untuned")
+
 SIDES = {"users": ["users"], "items": ["items"], "both": ["users", "items"]}
 
 
