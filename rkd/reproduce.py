@@ -26,6 +26,7 @@ NOTEBOOKS = {
     "04_nkd.ipynb": ("mkd-nkd", "mkd-nkd-mixing", "mkd-nkd-sweeps"),
     "05_cpd.ipynb": ("mkd-cpd", "mkd-cpd-inconsistency", "mkd-cpd-heat-map"),
     "06_sld.ipynb": ("mkd-sld", "mkd-sld-labels", "mkd-sld-sweeps"),
+    "07_mkd.ipynb": ("mkd-main", "mkd-combinations", "mkd-cost"),
 }
 
 
