@@ -167,12 +167,13 @@ def compute(runs: Iterable[Run], jobs: int | None = None, device: str = "auto",
     runs = list(runs)
     keys = [key_of(run, device) for run in runs]
     wanted = dict(zip(keys, runs))
-    teachers = {key_of(run.teacher, device): run.teacher for run in wanted.values() if run.distils}
+    teacher_of = {key: key_of(run.teacher, device) for key, run in wanted.items() if run.distils}
+    teachers = {teacher: wanted[key].teacher for key, teacher in teacher_of.items()}
     results = {key: stored(run, key) for key, run in (teachers | wanted).items()}
     missing = {key: run for key, run in (teachers | wanted).items() if results[key] is None}
     if jobs is None:
         jobs = joblib.cpu_count() if resolve_device(device).type == "cpu" else 1
-    ready = {key: run for key, run in missing.items() if not run.distils or key_of(run.teacher, device) not in missing}
+    ready = {key: run for key, run in missing.items() if teacher_of.get(key) not in missing}
     done = 0
     for stage in (ready, {key: run for key, run in missing.items() if key not in ready}):  # students of the first last
         stage = dict(sorted(stage.items(), key=lambda item: _size(item[1]), reverse=True))  # the long ones first

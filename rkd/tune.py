@@ -1,7 +1,6 @@
 """The same number of trials for every method, over the same ranges, judged on validation data alone."""
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ from scipy.stats import qmc
 
 from . import tuned
 from .distill import ALONE, TEACHERS
+from .files import write_whole
 from .runs import Run, compute
 
 RANGES = {"lr": (1e-3, 1e-2), "l2": (1e-3, 3e-2), "weight": (1e-2, 1.0)}  # each drawn log-uniformly
@@ -78,9 +78,8 @@ def tune(dataset: str, methods: list[str], folder: Path, backbone: str = "mf", n
         for choice, settings in choices(table).items():
             kept.setdefault(choice, {}).setdefault(dataset, {}).setdefault(backbone, {})[method] = settings
             print(f"{dataset} {backbone} {method}, {choice}: {settings}", flush=True)
-        scratch = tuned.PATH.with_suffix(".writing")
-        scratch.write_text(json.dumps(kept, indent=1) + "\n")
-        os.replace(scratch, tuned.PATH)
+        text = json.dumps(kept, indent=1) + "\n"
+        write_whole(tuned.PATH, lambda path: path.write_text(text))
 
 
 def _sobol(dims: int, n: int, seed: int) -> np.ndarray:

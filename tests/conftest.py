@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 
 import rkd.tuned
 from rkd import MF, recommend, synthetic
@@ -133,6 +134,20 @@ def a_batch(device, users=(4, 4, 7, 0, 4, 1, 22, 7)) -> Batch:
 def loss_of(method, student, batch) -> float:
     student.begin_step()
     return method.loss(student, batch).item()
+
+
+def popularity_learned(method) -> float:
+    """Rank correlation of the items' popularity with the mean scores of a student that this method alone has taught."""
+    split = method.split
+    student, users = MF(split, 8, seed=0), torch.arange(split.n_users)
+    optimizer = torch.optim.Adam([student.table], lr=0.02)
+    for epoch in range(1, 61):
+        method.begin_epoch(student, epoch)
+        optimizer.zero_grad()
+        method.loss(student, Batch(users, users, users)).backward()
+        optimizer.step()
+    u, v = student.factors()
+    return spearmanr((v @ u.mean(0)).numpy(), split.train.item_counts.numpy()).statistic
 
 
 @pytest.fixture
