@@ -55,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--weight", type=float, help="of the distillation loss")
     sub.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the method's own")
     sub.add_argument("--epochs", type=int, default=500, help="at most")
+    sub.add_argument("--batch-size", type=int)
     sub.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
     sub.add_argument("--json", action="store_true", help="the last line is one JSON object")
 
@@ -68,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("dataset", metavar="DATASET")
     sub.add_argument("--methods", default=",".join([*ALONE, *METHODS]), help="default: all, %(default)s")
     sub.add_argument("--backbone", default="mf", help=", ".join(BACKBONES))
+    sub.add_argument("--split", default="unkd", help="unkd or ratio")
     sub.add_argument("--trials", type=int, default=12, help="for each method (default: %(default)s)")
     sub.add_argument("--epochs", type=int, default=200, help="at most, of a trial (default: %(default)s)")
     sub.add_argument("--jobs", type=int, help="processes side by side (default: one per core)")
@@ -83,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
 def _run(options) -> None:
     run = Run(options.dataset, options.method, options.seed, options.backbone, options.dim, options.split,
               options.split_seed, options.lr, options.l2, options.weight,
-              parse_settings(options.method, options.set), options.epochs, options.teacher_dim)
+              parse_settings(options.method, options.set), options.epochs, options.teacher_dim, options.batch_size)
     (result,) = compute([run], jobs=1, device=options.device)
     print(f"{'test':>32} {'validation':>12}")
     for name, value in result.metrics.items():
@@ -131,7 +133,7 @@ def _methods(options) -> None:
 
 def _tune(options) -> None:
     tune(options.dataset, options.methods.split(","), folder("laptop") / "tuning", options.backbone, options.trials,
-         options.epochs, options.jobs)
+         options.epochs, options.jobs, options.split)
 
 
 def _bench(options) -> None:

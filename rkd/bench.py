@@ -17,10 +17,13 @@ from .models import BACKBONES, MF
 from .runs import split_of
 from .sampling import NegativeSampler
 from .train import adam, train_epoch
+from .tuned import tuned
 
 REPEATS = 5
 TYPICAL_EPOCHS = 250  # until early stopping; between 100 and 500 in practice
-SWEPT = 14  # runs of UnKD in notebook 3, at other values of its settings
+# What the notebooks train on the first data set: method → (runs with every seed, further runs with few seeds).
+MF_RUNS = {"teacher": (2, 0)}
+LIGHTGCN_RUNS = {"teacher": 1}
 
 
 def bench(dataset: str, threads: int | None = None, device: str = "auto", log=print) -> dict[str, float]:
@@ -40,14 +43,16 @@ def bench(dataset: str, threads: int | None = None, device: str = "auto", log=pr
     teacher = None
     for backbone, dim in (("mf", 100), ("mf", 10), ("lightgcn", 100), ("lightgcn", 10)):
         model = BACKBONES[backbone](split, dim).to(device)
-        record(f"{backbone}-{dim}", _epochs(model, split, device))
+        batch_size = tuned(dataset, backbone, "teacher" if dim == 100 else "none")["batch_size"]
+        record(f"{backbone}-{dim}", _epochs(model, split, device, batch_size))
         if backbone == "mf":
             record(f"evaluate-{dim}", lambda: evaluate(model, split))
             teacher = teacher or factors(model)
     for name, method in METHODS.items():
         make = partial(method, teacher, split, torch.Generator(device).manual_seed(0))
         record(f"{name}-10-setup", make)
-        record(f"{name}-10", _epochs(MF(split, 10).to(device), split, device, make()))
+        batch_size = tuned(dataset, "mf", name)["batch_size"]
+        record(f"{name}-10", _epochs(MF(split, 10).to(device), split, device, batch_size, make()))
     return seconds
 
 
@@ -59,25 +64,25 @@ def estimate(dataset: str, seconds: dict[str, float], jobs: int) -> dict[str, fl
     """
     mf = seconds | {"teacher-10": seconds["mf-100"], "pd-10": seconds["mf-100"], "none-10": seconds["mf-10"]}
     slower = seconds["lightgcn-10"] - seconds["mf-10"]
-    tables = sum(mf[f"{name}-10"] for name in scales.METHODS)
-    lightgcn = seconds["lightgcn-100"] + sum(mf[f"{name}-10"] + slower for name in scales.METHODS if name != "teacher")
-    ablations = SWEPT * mf["unkd-10"] + sum(mf[f"{name}-10"] for name in ("pd", "pd-cd", "pd-htd", "rd", "cd", "de-rrd"))
+    every, few = (sum(runs[i] * mf[f"{name}-10"] for name, runs in MF_RUNS.items()) for i in (0, 1))
+    graph = sum(runs * (seconds["lightgcn-100"] if name == "teacher" else mf[f"{name}-10"] + slower)
+                for name, runs in LIGHTGCN_RUNS.items())
     size = len(split_of(dataset).train) / 0.8
     minutes = {}
     for name, scale in scales.SCALES.items():
         interactions = sum(CATALOG[d].interactions if d in CATALOG else len(split_of(d).train) / 0.8
                            for d in scale.datasets)
-        epochs, few = min(TYPICAL_EPOCHS, scale.epochs), min(TYPICAL_EPOCHS, scale.lightgcn_epochs)
-        total = len(scale.seeds) * tables * epochs + len(scale.few) * (lightgcn * few + ablations * epochs)
+        epochs, graph_epochs = min(TYPICAL_EPOCHS, scale.epochs), min(TYPICAL_EPOCHS, scale.lightgcn_epochs)
+        total = len(scale.seeds) * every * epochs + len(scale.few) * (few * epochs + graph * graph_epochs)
         minutes[name] = total * interactions / size / jobs / 60
     return minutes
 
 
-def _epochs(model, split: Split, device: torch.device, method=None):
+def _epochs(model, split: Split, device: torch.device, batch_size: int, method=None):
     """An action that trains ``model`` for one epoch more each time it is called."""
     generator, negatives = torch.Generator(device).manual_seed(0), NegativeSampler(split.train)
     optimizer, epochs = adam(model, 1e-3, method), count(1)
-    return lambda: train_epoch(model, split, negatives, optimizer, generator, next(epochs), 1e-2, 2048, method, 0.1)
+    return lambda: train_epoch(model, split, negatives, optimizer, generator, next(epochs), 1e-2, batch_size, method, 0.1)
 
 
 def _median(action, device: torch.device) -> float:

@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from adjustText import adjust_text
 from matplotlib.figure import Figure
 
 from .provenance import write_provenance
@@ -72,20 +73,25 @@ def change_over_student(frame: pd.DataFrame) -> Figure:
 
 
 def score_against_popularity(popularity: np.ndarray, scores: dict[str, np.ndarray]) -> Figure:
-    """A panel per model: each item's mean score over users (standardised) against its training popularity.
+    """A panel per model, three in a row: each item's mean score over users (standardised) against its popularity.
 
     popularity [n_items]; scores: name → [n_items].
     """
-    figure, axes = plt.subplots(1, len(scores), figsize=(3.6 * len(scores), 3.4), sharex=True, sharey=True)
+    n_rows = -(-len(scores) // 3)
+    figure, axes = plt.subplots(n_rows, 3, figsize=(11, 3.1 * n_rows), sharex=True, sharey=True, squeeze=False,
+                                layout="constrained")
     seen = popularity > 0
-    for axis, (name, values) in zip(np.atleast_1d(axes), scores.items()):
+    for axis, (name, values) in zip(axes.flat, scores.items()):
         z = (values - values[seen].mean()) / values[seen].std()
         rho = pd.Series(z[seen]).corr(pd.Series(popularity[seen]), method="spearman")
         axis.scatter(popularity[seen], z[seen], s=6, alpha=0.35, color=COLOURS["unpopular"], linewidths=0,
                      rasterized=True)
-        axis.set(title=name, xscale="log", xlabel="training interactions of the item")
+        axis.set(title=name, xscale="log")
         axis.text(0.04, 0.93, f"Spearman ρ = {rho:.2f}", transform=axis.transAxes, fontsize=10)
-    np.atleast_1d(axes)[0].set_ylabel("mean score over users\n(standardised)")
+    for axis in axes.flat[len(scores):]:
+        axis.set_visible(False)
+    figure.supxlabel("training interactions of the item")
+    figure.supylabel("mean score over users (standardised)")
     return figure
 
 
@@ -208,14 +214,15 @@ def plane(points: pd.DataFrame) -> Figure:
     Pareto front of all but teachers is drawn."""
     figure, axis = plt.subplots(figsize=(8.5, 5))
     sns.scatterplot(points, x="recall@10", y="unpopular/recall@10", hue="kind", style="kind", s=90, ax=axis)
-    for _, row in points.iterrows():
-        axis.annotate(row["name"], (row["recall@10"], row["unpopular/recall@10"]), xytext=(5, 4),
-                      textcoords="offset points", fontsize=9)
     students = points[points["kind"] != "teacher"].set_index("name")[["recall@10", "unpopular/recall@10"]]
     front = students[pareto_front(students)].sort_values("recall@10")
     axis.plot(front["recall@10"], front["unpopular/recall@10"], color="grey", linewidth=1.2, zorder=0)
     axis.set(xlabel="Recall@10, all items", ylabel="Recall@10, unpopular items")
     axis.legend(title="", loc="upper left", bbox_to_anchor=(1, 1))
+    x, y = points["recall@10"], points["unpopular/recall@10"]
+    names = [axis.text(*place, name, fontsize=9) for *place, name in zip(x, y, points["name"])]
+    adjust_text(names, x.to_numpy(), y.to_numpy(), ax=axis, expand=(1.25, 1.6), iter_lim=500,  # not by time: the same each time
+                arrowprops={"arrowstyle": "-", "color": "grey", "linewidth": 0.7})
     return figure
 
 
@@ -276,7 +283,7 @@ def labels(scores: np.ndarray, distributions: dict[str, np.ndarray], label: str)
 def size_against_quality(frame: pd.DataFrame, teacher: pd.Series, rows: dict[str, str] = OVERALL) -> Figure:
     """Metrics against the student's size, a line per method, the teacher a dashed one. frame: tidy; teacher: metric →
     value."""
-    figure, axes = plt.subplots(1, len(rows), figsize=(5.2 * len(rows), 3.8), squeeze=False)
+    figure, axes = plt.subplots(1, len(rows), figsize=(5.2 * len(rows), 3.8), squeeze=False, layout="constrained")
     for axis, (metric, title) in zip(axes[0], rows.items()):
         part = frame[frame["metric"] == metric]
         for method, group in part.groupby("method", sort=False):

@@ -27,6 +27,12 @@ def popularity_groups(counts: Tensor, n_groups: int) -> Tensor:
     return torch.empty_like(group).scatter_(0, order, group)
 
 
+def items_by_group(counts: Tensor, n_groups: int) -> list[Tensor]:
+    """The item ids of each of ``popularity_groups``, ascending, the most popular group first: n_groups tensors int64."""
+    group = popularity_groups(counts, n_groups)
+    return [(group == g).nonzero().flatten() for g in range(n_groups)]
+
+
 def popular_items(counts: Tensor) -> Tensor:
     """[n_items] bool: the few items that make up the popular half of all training interactions."""
     return popularity_groups(counts, 2) == 0
@@ -38,10 +44,8 @@ def popularity_in_scores(user_factors: Tensor, item_factors: Tensor, counts: Ten
 
     user_factors [n_users, d], item_factors [n_items, d], counts [n_items] int64.
     """
-    group = popularity_groups(counts, n_groups)
     correlations = []
-    for g in range(n_groups):
-        items = (group == g).nonzero().flatten()
+    for items in items_by_group(counts, n_groups):
         values, place, times = counts[items].unique(return_inverse=True, return_counts=True)
         popularity = (times.cumsum(0) - (times + 1) / 2)[place].to(item_factors.dtype)  # ranks, ties at their mean
         if len(values) > 1:

@@ -40,6 +40,7 @@ class Run:
     method   : "teacher", "pd" (a debiased teacher), "none" (the plain student) or a name in rkd.distill.METHODS.
     dim      : embedding size; 100 for teachers and 10 for students.
     seed     : of initialisation, order and draws. A student of seed s learns from the teacher of seed s.
+    lr, l2, weight, batch_size : of train.
     settings : the method's own, a dict (kept as sorted pairs).
     teacher_dim : the teacher's embedding size, for distillations.
 
@@ -59,16 +60,17 @@ class Run:
     settings: dict = field(default_factory=dict)
     epochs: int = 500
     teacher_dim: int = 100
+    batch_size: int | None = None
 
     def __post_init__(self):
         if self.backbone not in BACKBONES:
             raise ValueError(f"unknown backbone {self.backbone!r}: choose from {', '.join(BACKBONES)}")
-        settings, defaults = dict(self.settings), tuned(self.dataset, self.backbone, self.method)
+        settings, defaults = dict(self.settings), tuned(self.dataset, self.backbone, self.method, split=self.split)
         check_settings(self.method, settings)
         if not self.distils and self.weight:
             raise ValueError(f"method {self.method!r} distils nothing, so it takes no weight")
-        fill = {"lr": defaults.pop("lr"), "l2": defaults.pop("l2"), "weight": defaults.pop("weight"),
-                "dim": self.teacher_dim if self.teaches else 10}
+        fill = {name: defaults.pop(name) for name in ("lr", "l2", "weight", "batch_size")}
+        fill["dim"] = self.teacher_dim if self.teaches else 10
         settings = settings_of(self.method) | defaults | settings
         if self.teaches and self.dim is not None:
             fill["teacher_dim"] = self.dim
@@ -205,7 +207,8 @@ def _compute_one(run: Run, key: str, device: str, progress: bool) -> Result:
     if device.type == "cpu":
         torch.set_num_threads(1)
     try:
-        common = dict(lr=run.lr, l2=run.l2, epochs=run.epochs, seed=run.seed, device=device, progress=progress)
+        common = dict(lr=run.lr, l2=run.l2, epochs=run.epochs, batch_size=run.batch_size, seed=run.seed, device=device,
+                      progress=progress)
         if run.distils:
             teacher = stored(run.teacher, key_of(run.teacher, device)).model
             fit = distill(teacher, split, run.method, backbone=run.backbone, dim=run.dim, weight=run.weight,

@@ -53,6 +53,16 @@ def by_label(groups: dict[str, list[Result]], metrics: list[str]) -> pd.DataFram
                          for label, results in groups.items()}).T
 
 
+def level(results: list[Result]) -> pd.Series:
+    """The mean of each test metric over results, seeds for example: metric → value."""
+    return pd.DataFrame([r.metrics for r in results]).mean()
+
+
+def swept(groups: dict[float, list[Result]]) -> pd.DataFrame:
+    """Tidy rows of results by the value of a setting, which becomes the column "x" (for figures.sweep)."""
+    return pd.concat([tidy(results).assign(x=x) for x, results in groups.items()])
+
+
 def means(frame: pd.DataFrame, metric: str) -> pd.Series:
     """Mean over seeds of one metric, by dataset and method."""
     return frame[frame["metric"] == metric].groupby(["dataset", "method"], sort=False)["value"].mean()

@@ -8,7 +8,7 @@ import torch
 from tqdm import tqdm
 
 from .data import Split
-from .device import resolve_device
+from .device import keep_memory, resolve_device
 from .distill import METHODS, check_settings
 from .distill.base import Batch
 from .evaluate import evaluate, factors
@@ -62,6 +62,7 @@ def train(model: MF, split: Split, *, lr: float = 1e-3, l2: float = 1e-2, epochs
                          f"not {lr=}, {l2=}, {gamma=}, {weight=}, {epochs=}, {batch_size=}")
     start = time.perf_counter()
     device = resolve_device(device)
+    keep_memory()
     split, model = split.to(device), model.to(device)
     generator = torch.Generator(device).manual_seed(seed)
     negatives = NegativeSampler(split.train)
@@ -102,18 +103,19 @@ def train(model: MF, split: Split, *, lr: float = 1e-3, l2: float = 1e-2, epochs
 
 def distill(teacher, split: Split, method: str, *, backbone: str = "mf", dim: int = 10, seed: int = 0,
             lr: float | None = None, l2: float | None = None, weight: float | None = None, epochs: int = 500,
-            device: str = "auto", progress: bool = True, **settings) -> Fit:
+            batch_size: int | None = None, device: str = "auto", progress: bool = True, **settings) -> Fit:
     """Train a student of ``dim`` with the teacher's help.
 
     teacher  : a model, or (user factors [n_users, d_t], item factors [n_items, d_t]) from anywhere.
     method   : a name in rkd.distill.METHODS; ``settings`` are its own. What is not given takes its tuned value for
-               split.name where there is one.
+               split.name and protocol where there is one.
     The rest is as for ``train``; seed is of the student's initialisation as well.
 
     Raises ValueError for an unknown method, backbone or setting, or a teacher of other sizes than the split's.
     """
-    defaults = tuned(split.name, backbone, method)
-    settings = {k: v for k, v in defaults.items() if k not in ("lr", "l2", "weight")} | settings
+    given = {"lr": lr, "l2": l2, "weight": weight, "batch_size": batch_size}
+    defaults = tuned(split.name, backbone, method, split=split.protocol)
+    settings = {k: v for k, v in defaults.items() if k not in given} | settings
     check_settings(method, settings)
     if method not in METHODS:
         raise ValueError(f"{method!r} is no distillation: choose from {', '.join(METHODS)}")
@@ -123,8 +125,7 @@ def distill(teacher, split: Split, method: str, *, backbone: str = "mf", dim: in
     if (len(teacher[0]), len(teacher[1])) != (split.n_users, split.n_items):
         raise ValueError(f"the teacher is of {len(teacher[0])} users and {len(teacher[1])} items, "
                          f"the split of {split.n_users} and {split.n_items}")
-    chosen = {name: defaults[name] if given is None else given
-              for name, given in (("lr", lr), ("l2", l2), ("weight", weight))}
+    chosen = {name: defaults[name] if value is None else value for name, value in given.items()}
     return train(BACKBONES[backbone](split, dim, seed), split, **chosen, epochs=epochs, seed=seed, device=device,
                  progress=progress, distiller=partial(METHODS[method], teacher, **settings))
 
@@ -139,8 +140,8 @@ def train_epoch(model, split, negatives, optimizer, generator, epoch, l2, batch_
                 popularity=None):
     """One pass over the training pairs in random order; returns the mean loss as a tensor on the device."""
     order = torch.randperm(len(split.train), generator=generator, device=generator.device)
-    users, items = split.train.users[order], split.train.items[order]
-    drawn = negatives(split.train.users, generator)[order]  # drawn user by user: faster where these lie together
+    users, items = split.train.users.index_select(0, order), split.train.items.index_select(0, order)
+    drawn = negatives(split.train.users, generator).index_select(0, order)  # drawn user by user: faster where these lie together
     if method:
         method.begin_epoch(model, epoch)
     total, steps = 0.0, 0
@@ -168,7 +169,8 @@ def step_loss(model, batch, l2, method=None, weight=1.0, popularity=None):
     if popularity is None:
         loss = bpr(e, l2 if same else 0.0)
     else:
-        scores = (e[0] * e[1]).sum(1), (e[0] * e[2]).sum(1)  # [B] each
+        u, i, j = e.unbind()  # [B, d] each
+        scores = (u * i).sum(1), (u * j).sum(1)  # [B] each
         loss = popularity_deconfounding(*scores, popularity[batch.positives], popularity[batch.negatives])
         if same:
             loss = loss + l2 * half_square(e)

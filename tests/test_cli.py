@@ -19,13 +19,13 @@ def cli_keys() -> set[str]:
 def test_the_command_line_ends_with_one_json_object():
     process = python("-m", "rkd", "run", "--dataset", "synthetic", "--method", "cd", "--backbone", "mf", "--dim", 3,
                      "--teacher-dim", 5, "--seed", 1, "--set", "n_samples=7", "--set", "guide=teacher", "--epochs", 3,
-                     "--weight", 0.25, "--device", "cpu", "--json")
+                     "--weight", 0.25, "--batch-size", 700, "--device", "cpu", "--json")
     out, error = process.communicate()
     assert process.returncode == 0 and error == ""
     shown = json.loads(out.splitlines()[-1])
     assert shown.keys() == cli_keys() and shown["metrics"].keys() == shown["valid_metrics"].keys() == METRICS
     run = Run("synthetic", "cd", 1, dim=3, teacher_dim=5, weight=0.25, settings={"n_samples": 7, "guide": "teacher"},
-              epochs=3)
+              epochs=3, batch_size=700)
     assert {**run.as_dict(), "epochs": 3, "max_epochs": 3}.items() <= shown.items()
     (result,), lines = computed([run])
     assert lines == [] and result.metrics == shown["metrics"] and result.key == shown["key"]

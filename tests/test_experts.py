@@ -26,10 +26,10 @@ def gate_of(experts, teacher) -> np.ndarray:
 
 
 def noise_of(state, shape, device) -> np.ndarray:
-    """What a generator in this state draws next: −log of exponential variates, which is Gumbel noise."""
+    """What a generator in this state draws next: −log(−log U) of uniform variates, which is Gumbel noise."""
     generator = torch.Generator(device)
     generator.set_state(state)
-    return -np.log(torch.empty(shape, device=device).exponential_(generator=generator).cpu().double().numpy())
+    return -np.log(-np.log(torch.empty(shape, device=device).uniform_(generator=generator).cpu().double().numpy()))
 
 
 def brute_distance(experts, student, teacher, t, noise) -> float:

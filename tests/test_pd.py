@@ -125,7 +125,7 @@ def test_runs_of_pd(untuned):
 
 def test_gamma_of_the_teacher_is_in_the_students_key(untuned):
     before = key_of(tiny("pd-cd")), key_of(tiny("cd"))
-    rkd.tuned.PATH.write_text('{"accuracy": {"synthetic": {"mf": {"pd": {"lr": 0.001, "l2": 0.01, "gamma": 0.2}}}}}')
+    rkd.tuned.PATH.write_text('{"accuracy": {"synthetic": {"unkd": {"mf": {"pd": {"gamma": 0.2}}}}}}')
     assert dict(tiny("pd-cd").teacher.settings) == {"gamma": 0.2}
     assert key_of(tiny("pd-cd")) != before[0] and key_of(tiny("cd")) == before[1]
 

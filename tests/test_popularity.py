@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from rkd.popularity import popularity_groups, popularity_in_scores
+from rkd.popularity import items_by_group, popularity_groups, popularity_in_scores
 
 
 @pytest.mark.parametrize("n_groups", [1, 3])
@@ -24,3 +24,8 @@ def test_scores_of_popularity_alone_follow_it():
     scores = torch.ones(3, 1), counts[:, None].float()
     assert popularity_in_scores(*scores, counts, 1) == pytest.approx(1, abs=1e-5)
     assert popularity_in_scores(scores[0], -scores[1], counts, 2) == pytest.approx(-1, abs=1e-5)
+
+
+def test_items_by_group_by_hand():
+    counts = torch.tensor([1, 6, 0, 3, 2])  # mass 12: {1} holds half, {3, 4, 0} the rest, and 2, which nobody has
+    assert [items.tolist() for items in items_by_group(counts, 2)] == [[1], [0, 2, 3, 4]]

@@ -36,12 +36,16 @@ def test_a_runs_defaults(untuned):
 def test_tuned_settings_stand_in_for_what_is_not_given(untuned):
     rkd.tuned.PATH.write_text(json.dumps({
         "accuracy": {
-        "a": {"mf": {"cd": {"lr": 1, "l2": 2, "weight": 3, "t1": 4.0}}, "lightgcn": {"cd": {"lr": 5, "l2": 6}}},
-        "b": {"mf": {"none": {"lr": 10, "l2": 11}}, "lightgcn": {"none": {"lr": 12, "l2": 13}}},
-        "ml-100k": {"mf": {"cd": {"lr": 7, "l2": 8, "weight": 9}, "teacher": {"lr": 14, "l2": 15}}}},
-        "tail": {"a": {"mf": {"cd": {"lr": 20, "l2": 21, "weight": 22}}}}}))
+            "a": {"unkd": {"mf": {"cd": {"lr": 1, "l2": 2, "batch_size": 64, "weight": 3, "t1": 4.0}},
+                           "lightgcn": {"cd": {"lr": 5, "l2": 6}}},
+                  "ratio": {"mf": {"cd": {"lr": 30, "weight": 31}}}},
+            "b": {"unkd": {"mf": {"none": {"lr": 10, "l2": 11}}, "lightgcn": {"none": {"lr": 12, "l2": 13}}}},
+            "ml-100k": {"unkd": {"mf": {"cd": {"lr": 7, "l2": 8, "batch_size": 65, "weight": 9}, "teacher": {"lr": 14, "l2": 15}}}}},
+        "tail": {"a": {"unkd": {"mf": {"cd": {"lr": 20, "l2": 21, "weight": 22}}}}}}))
     run = Run("a", "cd")
-    assert (run.lr, run.l2, run.weight, dict(run.settings)["t1"]) == (1, 2, 3, 4.0)
+    assert (run.lr, run.l2, run.batch_size, run.weight, dict(run.settings)["t1"]) == (1, 2, 64, 3, 4.0)
+    run = Run("a", "cd", split="ratio")
+    assert (run.lr, run.l2, run.weight) == (30, 2, 31)  # its own first, then those of "unkd"
     run = Run("a", "cd", lr=0.5, settings={"t1": 2.5, "t2": 1})
     assert (run.lr, run.l2, dict(run.settings)) == (0.5, 2, settings_of("cd") | {"t1": 2.5, "t2": 1})
 
@@ -55,8 +59,9 @@ def test_tuned_settings_stand_in_for_what_is_not_given(untuned):
     assert found("c", "cd", "mf") == (7, 8, 9)  # all from MovieLens-100K
     assert found("c", "teacher", "lightgcn") == found("ml-100k", "teacher", "mf") == (14, 15, 0)
     assert found("c", "pd", "mf") == (14, 15, 0)  # a teacher's, as long as PD has none of its own
+    assert Run("c", "cd").batch_size == 2048 and Run("ml-100k", "cd").batch_size == 65  # never from other data
     assert found("a", "rd", "mf") == (1e-3, 1e-2, 0.1) and found("a", "none", "mf") == (1e-3, 1e-2, 0.0)  # nothing known
-    assert rkd.tuned.tuned("a", "mf", "cd", "tail") == {"lr": 20, "l2": 21, "weight": 22}
+    assert rkd.tuned.tuned("a", "mf", "cd", "tail") == {"lr": 20, "l2": 21, "weight": 22, "batch_size": 2048}
 
 
 def test_a_runs_teacher_shares_data_seed_and_backbone():
@@ -104,7 +109,7 @@ def test_a_student_of_another_teacher_has_another_key(untuned):
     """The teacher's settings are not the student's own, but tuning the teacher anew changes what the student learns."""
     run = tiny("cd")
     before = key_of(run)
-    rkd.tuned.PATH.write_text('{"accuracy": {"synthetic": {"mf": {"teacher": {"lr": 0.5, "l2": 0.01}}}}}')
+    rkd.tuned.PATH.write_text('{"accuracy": {"synthetic": {"unkd": {"mf": {"teacher": {"lr": 0.5}}}}}}')
     assert tiny("cd") == run and key_of(run) != before
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 from conftest import interactions_of, matrix, seeded
-from scipy.stats import chisquare
+from scipy.stats import chisquare, gumbel_r, kstest
 
-from rkd.sampling import NegativeSampler, draw_places, draw_ranks, ranking, ranking_within, trained
+from rkd.sampling import NegativeSampler, draw_places, draw_ranks, gumbel, ranking, ranking_within, trained
 
 TOO_UNLIKELY = 1e-4  # a p-value; the seeds are fixed, so a test that passes once passes ever after
 
@@ -155,3 +155,10 @@ def test_places_where_too_few_are_possible(device):
     (places, possible), (again, _) = (draw_places(log_p[3:4, :1].expand(50, 7), 7, seeded(device)) for _ in range(2))
     assert possible.all() and torch.equal(places, again) and (places.sort(1).values.cpu() == torch.arange(7)).all()
     assert len(set(map(tuple, places.tolist()))) > 40  # rows that share memory have noise of their own
+
+
+def test_gumbel_noise_is_scipys(device):
+    """Kolmogorov and Smirnov's test of 20,000 draws; the mean is Euler's constant."""
+    drawn = gumbel(torch.zeros(200, 100, device=device), seeded(device)).flatten().cpu().numpy()
+    assert kstest(drawn, gumbel_r.cdf).pvalue > TOO_UNLIKELY and np.isfinite(drawn).all()
+    assert drawn.mean() == pytest.approx(np.euler_gamma, abs=0.03)

@@ -48,6 +48,15 @@ def test_named_lists_of_results_by_hand(results):
     assert tables.seeds_of(frame, "rd", "recall@10", "ml-1m").tolist() == [0.1, 0.11]
 
 
+def test_means_and_sweeps_of_results_by_hand(results):
+    few = [r for r in results if r.run.method == results[0].run.method]
+    assert tables.level(few)["recall@10"] == pytest.approx(sum(r.metrics["recall@10"] for r in few) / len(few))
+    frame = tables.swept({0.5: few[:1], 2: few})
+    assert frame["x"].value_counts().to_dict() == {0.5: len(few[0].metrics), 2: len(few) * len(few[0].metrics)}
+    chosen = frame[(frame["x"] == 0.5) & (frame["metric"] == "recall@10")]
+    assert chosen["value"].tolist() == [few[0].metrics["recall@10"]]
+
+
 def test_effects_in_the_world_are_the_probes():
     run = Run("synthetic-world", split="affinity", dim=4, epochs=2)
     found, truth = computed([run])[0][0], world()

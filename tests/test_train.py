@@ -1,5 +1,7 @@
 """The training loop: step by step against autograd, what it finds, when it stops, and that it repeats."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 import torch
 from torch.nn.functional import logsigmoid
 
+import rkd.tuned
 from rkd import MF, LightGCN, evaluate, synthetic
 from rkd.distill import Distiller
 from rkd.lookup import ItemLists
@@ -151,3 +154,42 @@ def test_training_that_diverges_says_so(split, make):
 def test_no_bar_and_no_words_where_nobody_watches(split, capfd):
     train(MF(split, 3), split, epochs=5, device="cpu", progress=False)
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_distillation_takes_the_batch_size_it_was_tuned_with(split, untuned, monkeypatch):
+    """What is given comes first, then what is tuned for the data and the protocol, then 2048."""
+    seen = []
+    monkeypatch.setattr(sys.modules[train.__module__], "train_epoch",
+                        lambda *arguments: seen.append(arguments[7]) or torch.zeros(()))
+    teacher = torch.zeros(split.n_users, 2), torch.zeros(split.n_items, 2)
+
+    def learn(**of):
+        distill(teacher, split, "rd", epochs=1, device="cpu", **QUIET, **of)
+
+    learn()
+    rkd.tuned.PATH.write_text('{"accuracy": {"data": {"unkd": {"mf": {"rd": {"batch_size": 64}}}}}}')
+    learn()
+    learn(batch_size=5)
+    assert seen == [2048, 64, 5]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
+def test_what_a_step_frees_is_kept():
+    """Page faults of a process that makes and frees 24 MiB over and over, before and after."""
+    count = """if True:
+        import resource, torch
+        from rkd.device import keep_memory
+        def faults():
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            for _ in range(20):
+                parts = [torch.ones(1 << 20) for _ in range(6)]
+                del parts
+            return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+        faults()
+        print(faults())
+        keep_memory()
+        faults()
+        print(faults())"""
+    done = subprocess.run([sys.executable, "-c", count], capture_output=True, text=True)
+    before, after = map(int, done.stdout.split())
+    assert after < before / 10

@@ -80,24 +80,26 @@ def test_two_choices_by_hand():
 
 def test_tuning_writes_trials_and_choices_and_later_runs_take_them(untuned, tmp_path):
     tune("synthetic", ["unkd", "teacher"], tmp_path / "trials", n=2, epochs=3, jobs=1)
-    table = pd.read_csv(tmp_path / "trials/synthetic-mf-unkd.csv")
+    table = pd.read_csv(tmp_path / "trials/synthetic-unkd-mf-unkd.csv")
     kept = json.loads(rkd.tuned.PATH.read_text())
-    assert set(kept) == {"accuracy", "tail"} and set(kept["accuracy"]["synthetic"]["mf"]) == {"teacher", "unkd"}
-    assert kept["accuracy"]["synthetic"]["mf"]["unkd"] == choices(table)["accuracy"]
+    chosen = {choice: by_dataset["synthetic"]["unkd"]["mf"] for choice, by_dataset in kept.items()}
+    assert set(chosen) == {"accuracy", "tail"} and set(chosen["accuracy"]) == {"teacher", "unkd"}
+    assert chosen["accuracy"]["unkd"] == choices(table)["accuracy"]
     run = rkd.Run("synthetic", "unkd")
     assert (run.lr, run.l2, run.weight) == tuple(table.loc[0, ["lr", "l2", "weight"]])
+    assert (run.batch_size, run.teacher.batch_size) == (8192, 2048) and (table["batch_size"] == 8192).all()
     assert dict(run.settings)["groups"] == table.loc[0, "groups"]
-    assert tuned("synthetic", "mf", "unkd", choice="tail") == kept["tail"]["synthetic"]["mf"]["unkd"]
+    assert tuned("synthetic", "mf", "unkd", choice="tail") == chosen["tail"]["unkd"]
     assert not list(rkd.tuned.PATH.parent.glob("*writing*"))
 
 
 def test_what_is_committed_fits_the_methods():
     """Every chosen setting is one that its method has."""
     kept = json.loads(rkd.tuned.PATH.read_text())
-    for by_dataset in kept.values():
-        for by_backbone in by_dataset.values():
-            for by_method in by_backbone.values():
-                for method, settings in by_method.items():
-                    own = {k: v for k, v in settings.items() if k not in RANGES}
-                    check_settings(method, own)
-                    assert set(own) <= set(settings_of(method)) and ("weight" in settings) == (method in METHODS)
+    by_split = [by_backbone for by_dataset in kept.values() for of in by_dataset.values() for by_backbone in of.values()]
+    for by_method in (chosen for by_backbone in by_split for chosen in by_backbone.values()):
+        for method, settings in by_method.items():
+            own = {k: v for k, v in settings.items() if k not in (*RANGES, "batch_size")}
+            check_settings(method, own)
+            assert set(own) <= set(settings_of(method)) and "batch_size" in settings
+            assert ("weight" in settings) == (method in METHODS)

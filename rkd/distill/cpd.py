@@ -1,5 +1,6 @@
 """Consistent Preference Distillation, of the intermediate layer.        (MKD: Zhu & Zhang, arXiv 2311.04549)"""
 
+from functools import cached_property
 from itertools import chain
 
 import torch
@@ -44,11 +45,10 @@ class CPD(Distiller):
         self.n_experts, self.dropout, self.n_pairs = n_experts, dropout, n_pairs
         if sampling == "rank-aware":
             self.ranked = ranking(*teacher, split.train, depth=pool)  # [n_users, pool]
+            self.draw = self.draw_by_rank
         else:
             self.uniform = NegativeSampler(split.train)
-            self.all_users = torch.arange(split.n_users, device=generator.device)[:, None]
-        self.rank_aware = sampling == "rank-aware"
-        self.sample = ranked_sample(teacher, split, generator)
+            self.draw = self.draw_any
 
     def parameters(self, student):
         dims = student.dim, self.user_factors.shape[1]
@@ -56,14 +56,17 @@ class CPD(Distiller):
         return chain(self.of_users.parameters(), self.of_items.parameters())
 
     def begin_epoch(self, student, epoch):
-        if not self.listwise:
-            return
-        if self.rank_aware:
-            n_users, depth = self.ranked.shape
-            ranks = draw_ranks(n_users, min(self.q, depth), depth, self.temperature, self.ranked.device, self.generator)
-            self.lists = self.ranked.gather(1, ranks)  # [n_users, Q]
-        else:
-            self.lists = self.uniform(self.all_users.expand(-1, self.q), self.generator)
+        if self.listwise:
+            self.lists = self.draw()  # [n_users, Q]
+
+    def draw_by_rank(self):
+        n_users, depth = self.ranked.shape
+        ranks = draw_ranks(n_users, min(self.q, depth), depth, self.temperature, self.ranked.device, self.generator)
+        return self.ranked.gather(1, ranks)
+
+    def draw_any(self):
+        users = torch.arange(self.split.n_users, device=self.generator.device)
+        return self.uniform(users[:, None].expand(-1, self.q), self.generator)
 
     def loss(self, student, batch):
         u, i, j = (entities[:self.n_pairs] for entities in (batch.users, batch.positives, batch.negatives))
@@ -95,6 +98,12 @@ class CPD(Distiller):
             per_user = list_consistency(before.gather(1, listed), after.gather(1, listed), self.tau)
             loss = loss + self.listwise * weighted_mean(per_user, counts.float())
         return loss
+
+    @cached_property
+    def sample(self):
+        """The users and items that the report is about; no draw of the training depends on it."""
+        generator = torch.Generator(self.generator.device).manual_seed(0)
+        return ranked_sample((self.user_factors, self.item_factors), self.split, generator)
 
     @torch.no_grad()
     def report(self, student):

@@ -7,6 +7,7 @@ from torch import Generator, Tensor
 from torch.nn import Parameter
 from torch.nn.functional import log_softmax
 
+from ..sampling import gumbel
 from .projector import Projector
 
 COLDEST = 1e-10
@@ -42,8 +43,7 @@ class Experts(Projector):
     def distance(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
         """Mean ‖t − f(s)‖² of n entities' embeddings, student [n, d_s] and teacher [n, d_t]: a scalar."""
         log_alpha = log_softmax(torch.addmm(self.gate_bias, teacher, self.gate), 1)
-        noise = torch.empty_like(log_alpha).exponential_(generator=self.generator).log().neg()  # Gumbel(0, 1)
-        perturbed = log_alpha + noise  # [n, M]
+        perturbed = log_alpha + gumbel(log_alpha, self.generator)  # [n, M]
         if temperature < SHARP:
             return self._distance_to_winner(student, teacher, perturbed.argmax(1))
         z = torch.softmax(perturbed / temperature, 1)

@@ -5,7 +5,7 @@ from torch.nn.functional import pad
 
 from ..lookup import ItemLists, dots
 from ..losses import soft_label_distillation, soft_labels, weighted_mean
-from ..popularity import popularity_groups
+from ..popularity import items_by_group
 from ..sampling import draw_places, ranking_within, trained
 from .base import Distiller
 
@@ -35,12 +35,12 @@ class SLD(Distiller):
         self.gamma, self.tau, self.student_tau = gamma, tau, student_tau
         self.q, self.n_uninteresting, self.temperature = q, n_uninteresting, temperature
         self.pool, self.refresh = pool, refresh
-        self.strata = [chosen.nonzero().flatten() for chosen in self.stratify()]  # the items of each
+        self.strata = self.stratify()
         self.by_teacher = [self.best(teacher, items) for items in self.strata]
 
     def stratify(self):
-        """The sets of items that lists are drawn from, bool [n_items] each: here one, of all items."""
-        return [torch.ones(self.split.n_items, dtype=torch.bool, device=self.generator.device)]
+        """The sets of items that lists are drawn from, ids ascending: here one, of all items."""
+        return [torch.arange(self.split.n_items, device=self.generator.device)]
 
     def best(self, factors, items):
         """The pool best untrained of these items by a model's factors: [n_users, pool], −1 beyond a shorter ranking."""
@@ -85,8 +85,7 @@ class StratifiedSLD(SLD):
                          n_uninteresting=n_uninteresting, temperature=temperature, pool=pool, refresh=refresh)
 
     def stratify(self):
-        group = popularity_groups(self.split.train.item_counts, self.groups)  # [n_items]
-        return [group == g for g in range(self.groups)]
+        return items_by_group(self.split.train.item_counts, self.groups)
 
 
 def merged(a, b):

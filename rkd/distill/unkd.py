@@ -4,7 +4,7 @@ import torch
 
 from ..lookup import ItemLists
 from ..losses import pairwise_distillation, weighted_mean
-from ..popularity import popularity_groups
+from ..popularity import items_by_group
 from ..sampling import draw_two_ranks, ranking_within
 from .base import Distiller
 
@@ -30,9 +30,8 @@ class UnKD(Distiller):
         if n_pairs < groups or mu <= 0:
             raise ValueError(f"n_pairs must be at least groups, and mu above 0; not {n_pairs}, {groups} and {mu}")
         self.mu, self.pairs_each = mu, n_pairs // groups
-        group = popularity_groups(split.train.item_counts, groups)  # [n_items]
-        self.ranked = [ranking_within(*teacher, split.train, (group == g).nonzero().flatten(), int(DEPTHS * mu))
-                       for g in range(groups)]  # (items [n_users, depth], lengths [n_users]) of each
+        self.ranked = [ranking_within(*teacher, split.train, items, int(DEPTHS * mu))
+                       for items in items_by_group(split.train.item_counts, groups)]  # ([n_users, depth], [n_users]) each
         self.possible = torch.cat([(lengths > 1)[:, None].expand(-1, self.pairs_each)
                                    for _, lengths in self.ranked], 1)  # [n_users, groups · pairs_each]: is there a pair?
 
