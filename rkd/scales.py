@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from .distill import TEACHERS
 from .readers import DataError
 from .runs import Run, split_of
+from .tuned import tuned
 
 # What the notebooks on UnKD train at every scale; "none" is the student on its own.
 BASELINES = ("teacher", "none", "rd", "cd", "de-rrd", "htd")
@@ -39,14 +40,24 @@ class Scale:
         return tuple(found)
 
     def runs(self, dataset: str, methods: Iterable[str], backbone: str = "mf", few: bool = False,
-             **settings) -> list[Run]:
-        """Each method with each seed (or few of them) on one data set; "teacher", "pd" and "none" are methods. settings:
-        further ones of Run, of which epochs cannot go above the scale's own."""
+             choice: str = "accuracy", **settings) -> list[Run]:
+        """Each method with each seed (or few of them) on one data set; "teacher", "pd" and "none" are methods. choice:
+        of the tuned settings, "accuracy" or "tail". settings: further ones of Run, of which epochs cannot go above the
+        scale's own."""
         most = self.lightgcn_epochs if backbone == "lightgcn" else self.epochs
         settings["epochs"] = min(settings.get("epochs", most), most)
+        chosen = {method: _chosen(dataset, backbone, method, choice, settings.get("split", "unkd")) for method in methods}
         return [Run(dataset, method, seed, backbone, teacher_dim=self.teacher_dim,
-                    dim=self.teacher_dim if method in TEACHERS else self.student_dim, **settings)
-                for method in methods for seed in (self.few if few else self.seeds)]
+                    dim=self.teacher_dim if method in TEACHERS else self.student_dim, **common | settings)
+                for method, common in chosen.items() for seed in (self.few if few else self.seeds)]
+
+
+def _chosen(dataset: str, backbone: str, method: str, choice: str, split: str) -> dict:
+    """The tuned settings as arguments of Run, which has those for accuracy by itself."""
+    if choice == "accuracy":
+        return {}
+    own = tuned(dataset, backbone, method, choice, split)
+    return {name: own.pop(name) for name in ("lr", "l2", "weight", "batch_size")} | {"settings": own}
 
 
 SCALES = {
