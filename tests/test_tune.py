@@ -96,10 +96,26 @@ def test_tuning_writes_trials_and_choices_and_later_runs_take_them(untuned, tmp_
 def test_what_is_committed_fits_the_methods():
     """Every chosen setting is one that its method has."""
     kept = json.loads(rkd.tuned.PATH.read_text())
-    by_split = [by_backbone for by_dataset in kept.values() for of in by_dataset.values() for by_backbone in of.values()]
+    by_split = [by_backbone for by_dataset in kept.values() for dataset in by_dataset.values()
+                for by_backbone in dataset.values()]
     for by_method in (chosen for by_backbone in by_split for chosen in by_backbone.values()):
         for method, settings in by_method.items():
             own = {k: v for k, v in settings.items() if k not in (*RANGES, "batch_size")}
             check_settings(method, own)
             assert set(own) <= set(settings_of(method)) and "batch_size" in settings
             assert ("weight" in settings) == (method in METHODS)
+
+
+def test_a_scale_runs_either_choice(untuned):
+    """Every setting of the choice reaches the run; what is given goes before it."""
+    common = {"lr": 0.5, "l2": 0.25, "weight": 0.125, "batch_size": 16}
+    rkd.tuned.PATH.write_text(json.dumps({
+        choice: {"synthetic": {"ratio": {"mf": {"unkd": {**common, "lr": lr, "groups": groups}}}}}
+        for choice, lr, groups in (("accuracy", 0.5, 2), ("tail", 0.75, 3))}))
+    for choice, lr, groups in (("accuracy", 0.5, 2), ("tail", 0.75, 3)):
+        run, *others = SCALES["laptop"].runs("synthetic", ["unkd"], split="ratio", choice=choice)
+        assert [r.seed for r in (run, *others)] == list(SCALES["laptop"].seeds)
+        assert (run.lr, run.l2, run.weight, run.batch_size) == (lr, 0.25, 0.125, 16)
+        assert dict(run.settings)["groups"] == groups
+    (run,) = SCALES["laptop"].runs("synthetic", ["unkd"], few=True, choice="tail", split="ratio", lr=0.1)
+    assert run.lr == 0.1 and dict(run.settings)["groups"] == 3
