@@ -21,14 +21,18 @@ from .tuned import tuned
 
 REPEATS = 5
 TYPICAL_EPOCHS = 250  # until early stopping; between 100 and 500 in practice
-# What the notebooks train on the first data set: method → (runs with every seed, further runs with few seeds).
-MF_RUNS = {"teacher": (2, 0)}
-LIGHTGCN_RUNS = {"teacher": 1}
+# How many times the notebooks train each method, on two splits and with other settings: on MF with every seed and,
+# beyond that, with few; on LightGCN with few.
+MF_RUNS = {"teacher": (2, 0), "pd": (0, 1), "none": (2, 3), "rd": (1, 1), "cd": (1, 2), "de": (0, 1), "rrd": (2, 3),
+           "de-rrd": (2, 1), "htd": (1, 1), "pd-cd": (0, 1), "pd-htd": (0, 1), "unkd": (2, 12), "nkd": (3, 9),
+           "cpd": (3, 3), "sld": (2, 10), "mkd": (2, 9), "stratified-sld": (1, 5), "stratified-mkd": (1, 1)}
+LIGHTGCN_RUNS = {"teacher": 2, "none": 2, "rd": 1, "cd": 1, "rrd": 1, "de-rrd": 1, "htd": 1, "unkd": 1, "nkd": 1,
+                 "cpd": 1, "sld": 1, "mkd": 1}
 
 
 def bench(dataset: str, threads: int | None = None, device: str = "auto", log=print) -> dict[str, float]:
     """Median seconds of one epoch, set-up and evaluation: "mf-100", "mf-10", "lightgcn-100", "cd-10", "cd-10-setup",
-    "evaluate-100", … for every method, each after one turn that is not counted."""
+    "evaluate-100", … for every method, each after one turn that is not counted, in batches as tuned for the data."""
     device = resolve_device(device)
     if threads:
         torch.set_num_threads(threads)
@@ -59,7 +63,7 @@ def bench(dataset: str, threads: int | None = None, device: str = "auto", log=pr
 def estimate(dataset: str, seconds: dict[str, float], jobs: int) -> dict[str, float]:
     """Minutes that the notebooks' runs would take at each scale with ``jobs`` processes, from one data set's ``bench``.
 
-    An epoch's cost is taken as proportional to the interactions, the number of epochs as TYPICAL_EPOCHS, and LightGCN to
+    An epoch's cost is taken as proportional to the interactions, the number of epochs as TYPICAL_EPOCHS, LightGCN to
     make a distillation slower by as much as it makes the plain student.
     """
     mf = seconds | {"teacher-10": seconds["mf-100"], "pd-10": seconds["mf-100"], "none-10": seconds["mf-10"]}
@@ -82,7 +86,8 @@ def _epochs(model, split: Split, device: torch.device, batch_size: int, method=N
     """An action that trains ``model`` for one epoch more each time it is called."""
     generator, negatives = torch.Generator(device).manual_seed(0), NegativeSampler(split.train)
     optimizer, epochs = adam(model, 1e-3, method), count(1)
-    return lambda: train_epoch(model, split, negatives, optimizer, generator, next(epochs), 1e-2, batch_size, method, 0.1)
+    return lambda: train_epoch(model, split, negatives, optimizer, generator, next(epochs), 1e-2, batch_size, method,
+                               0.1)
 
 
 def _median(action, device: torch.device) -> float:

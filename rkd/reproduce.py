@@ -26,7 +26,8 @@ NOTEBOOKS = {
     "04_nkd.ipynb": ("mkd-nkd", "mkd-nkd-mixing", "mkd-nkd-sweeps"),
     "05_cpd.ipynb": ("mkd-cpd", "mkd-cpd-inconsistency", "mkd-cpd-heat-map"),
     "06_sld.ipynb": ("mkd-sld", "mkd-sld-labels", "mkd-sld-sweeps"),
-    "07_mkd.ipynb": ("mkd-main", "mkd-combinations", "mkd-cost"),
+    "07_mkd.ipynb": ("mkd-main", "mkd-lightgcn", "mkd-combinations", "mkd-sizes", "mkd-weights", "mkd-cost"),
+    "08_head_to_head.ipynb": ("head-to-head", "head-to-head-plane", "head-to-head-cost"),
 }
 
 

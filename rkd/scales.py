@@ -46,7 +46,8 @@ class Scale:
         scale's own."""
         most = self.lightgcn_epochs if backbone == "lightgcn" else self.epochs
         settings["epochs"] = min(settings.get("epochs", most), most)
-        chosen = {method: _chosen(dataset, backbone, method, choice, settings.get("split", "unkd")) for method in methods}
+        split = settings.get("split", "unkd")
+        chosen = {method: _chosen(dataset, backbone, method, choice, split) for method in methods}
         return [Run(dataset, method, seed, backbone, teacher_dim=self.teacher_dim,
                     dim=self.teacher_dim if method in TEACHERS else self.student_dim, **common | settings)
                 for method, common in chosen.items() for seed in (self.few if few else self.seeds)]
