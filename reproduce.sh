@@ -4,6 +4,7 @@
 #   ./reproduce.sh [--scale smoke|laptop|paper] [--only NAME[,NAME…]] [--jobs N]
 #   ./reproduce.sh --list                   the names of the tables and figures
 #   ./reproduce.sh tune [--jobs N …]        choose every method's settings anew, as at laptop scale (hours)
+#   ./reproduce.sh exercises [--seed N --to FOLDER]  the exercises' student copies and solutions, from their sources
 #   ./reproduce.sh test [pytest argument…]  the unit tests, and every notebook re-executed and compared
 #   ./reproduce.sh --help
 #
@@ -144,8 +145,10 @@ run_tuning() { # run_tuning ARGUMENT…: of python -m rkd tune
 }
 
 run_tests() { # run_tests PYTEST-ARGUMENT…
-    local notebooks=("$root"/notebooks/*.ipynb)
-    [ -e "${notebooks[0]}" ] || notebooks=()
+    local notebooks
+    shopt -s nullglob
+    notebooks=("$root"/notebooks/*.ipynb "$root"/notebooks/solutions/*.ipynb)
+    shopt -u nullglob
     export RKD_FIGURES=${RKD_FIGURES:-$root/.cache/test-figures} # tests leave figures/ as it is
     python -m pytest --nbval --nbval-cell-timeout=1800 tests ${notebooks[@]+"${notebooks[@]}"} "$@"
 }
@@ -155,6 +158,7 @@ for variable in RKD_DATA RKD_CACHE RKD_FIGURES; do
     value=${!variable:-}
     case $value in "" | /*) ;; *) export "$variable=$PWD/$value" ;; esac
 done
+caller=$PWD
 cd "$root"
 
 # Only the environment's own packages, kernels and settings count, not those of the caller's home or shell.
@@ -162,9 +166,13 @@ unset PYTHONPATH PYTHONHOME JUPYTER_PATH MPLBACKEND
 export PYTHONNOUSERSITE=1 PYTHONUTF8=1 JUPYTER_PREFER_ENV_PATH=1
 
 case "${1:-}" in
-test | tune)
+test | tune | exercises)
     environment
-    if [ "$1" = test ]; then run_tests "${@:2}"; else run_tuning "${@:2}"; fi
+    case $1 in
+    test) run_tests "${@:2}" ;;
+    tune) run_tuning "${@:2}" ;;
+    exercises) cd "$caller" && python -m rkd.coursework.release "${@:2}" ;;
+    esac
     exit
     ;;
 esac

@@ -1,10 +1,11 @@
-"""python -m rkd run | data | methods | tune | bench: the same functions from the command line."""
+"""python -m rkd run | data | methods | tune | bench | grade: the same functions from the command line."""
 
 import argparse
 import inspect
 import json
 import math
 import sys
+from pathlib import Path
 
 import joblib
 
@@ -79,6 +80,13 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--threads", type=int, help="of torch (default: its own choice)")
     sub.add_argument("--device", default="auto")
     sub.add_argument("--json", action="store_true", help="the last line is one JSON object")
+
+    sub = command("grade", _grade, "grade submissions of the exercises (no sandbox: their code runs with your rights)")
+    sub.add_argument("paths", type=Path, nargs="+", metavar="NOTEBOOK|FOLDER")
+    sub.add_argument("--to", type=Path, default=Path("grades"), metavar="FOLDER", help="default: %(default)s")
+    sub.add_argument("--seconds", type=float, default=30, help="for a cell, or a task's cases (default: %(default)s)")
+    sub.add_argument("--total", type=float, default=300, help="seconds for a submission (default: %(default)s)")
+    sub.add_argument("--memory", type=int, default=4096, metavar="MIB", help="for a submission (default: %(default)s)")
     return top
 
 
@@ -143,6 +151,18 @@ def _bench(options) -> None:
         f"{scale} {minutes:.1f}" for scale, minutes in estimate(options.dataset, seconds, jobs).items()))
     if options.json:
         _print_json(seconds)
+
+
+def _grade(options) -> None:
+    if min(options.seconds, options.total, options.memory) <= 0:
+        raise ValueError("--seconds, --total and --memory must be above 0")
+    try:
+        from .coursework.kernel import Limits
+        from .coursework.report import grade_all
+    except ModuleNotFoundError as error:  # rkd without notebooks
+        raise ValueError(f"grading needs {error.name}: pip install 'rkd[notebooks]'") from None
+    grade_all(options.paths, options.to, Limits(options.seconds, options.total, options.memory))
+    print(f"written into {options.to}")
 
 
 def _print_json(value: dict) -> None:

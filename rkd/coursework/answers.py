@@ -1,0 +1,96 @@
+"""What a student's function answers to given arguments, as plain values that can be written down.
+
+The grader sends this file's text into the student's kernel, so it imports nothing of rkd. Nothing is pickled: values
+travel as JSON.
+"""
+
+import json
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+NO_FUNCTION = "there is no such function"
+
+
+def answer(function, given: dict, gradient_of: tuple = ()) -> dict:
+    """Call ``function`` with copies of ``given``'s values, in order.
+
+    given : argument → tensor, number or None; one called "generator" is a seed, and passed as a torch.Generator.
+    gradient_of : arguments for which the gradient of the value's sum is wanted.
+
+    Returns {"value": …, "gradient": {argument: tensor or None}, "changed": [arguments changed in place]}, or {"error":
+    [name, message]} where the function raises.
+    """
+    if not callable(function):
+        return {"error": ["NameError", NO_FUNCTION]}
+    arguments = {name: x.clone() if isinstance(x, Tensor) else x for name, x in given.items()}
+    if "generator" in given:
+        arguments["generator"] = torch.Generator().manual_seed(given["generator"])
+    for name in gradient_of:
+        arguments[name].requires_grad_()
+    try:
+        value = function(*arguments.values())
+        gradient = {}
+        if gradient_of:
+            if isinstance(value, Tensor) and value.requires_grad:
+                value.sum().backward()
+            gradient = {name: arguments[name].grad for name in gradient_of}
+    except Exception as error:
+        return {"error": [type(error).__name__, str(error)[:500]]}
+    changed = [name for name, x in given.items() if isinstance(x, Tensor) and not same(arguments[name].detach(), x)]
+    return {"value": plain(value), "gradient": plain(gradient), "changed": changed}
+
+
+def same(a: Tensor, b: Tensor) -> bool:
+    """Equal to the bit, NaN being itself."""
+    return a.shape == b.shape and bool(torch.allclose(a.double(), b.double(), rtol=0, atol=0, equal_nan=True))
+
+
+def plain(value):
+    """Tensors detached, on the CPU; arrays as tensors; anything that no exercise asks for as the name of its type."""
+    if isinstance(value, (bool, int, float, type(None))):
+        return value
+    if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "biuf":
+        return torch.from_numpy(np.array(value))
+    if isinstance(value, Tensor):
+        return value.detach().cpu().clone()
+    if isinstance(value, (tuple, list)):
+        return [plain(x) for x in value]
+    if isinstance(value, dict):
+        return {str(name): plain(x) for name, x in value.items()}
+    return type(value).__name__
+
+
+def encode(value):
+    """A plain value as JSON can hold it."""
+    if isinstance(value, Tensor):
+        return {"tensor": value.flatten().tolist(), "shape": list(value.shape), "dtype": str(value.dtype)[6:]}
+    if isinstance(value, list):
+        return [encode(x) for x in value]
+    return {"dict": {name: encode(x) for name, x in value.items()}} if isinstance(value, dict) else value
+
+
+def decode(value):
+    """What ``encode`` was given. Raises ValueError for what it cannot have written."""
+    if isinstance(value, list):
+        return [decode(x) for x in value]
+    if not isinstance(value, dict):
+        return value
+    if "dict" in value:
+        return {name: decode(x) for name, x in value["dict"].items()}
+    dtype = getattr(torch, str(value.get("dtype")), None)
+    if not isinstance(dtype, torch.dtype):
+        raise ValueError(f"no tensor: {str(value)[:80]}")
+    return torch.tensor(value["tensor"], dtype=dtype).reshape(value["shape"])
+
+
+def write_answers(function, cases: str, path: str) -> None:
+    """Answer the cases in one file, [[given, gradient_of], …], into another, a line each as soon as it is there."""
+    with open(cases) as file:
+        asked = json.load(file)
+    with open(path, "w") as file:
+        for given, gradient_of in asked:
+            file.write(json.dumps(encode(answer(function, decode(given), gradient_of))) + "\n")
+            file.flush()
