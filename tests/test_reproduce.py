@@ -6,6 +6,8 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from threading import Barrier
+from time import sleep
 
 import nbformat
 import pytest
@@ -127,7 +129,7 @@ def test_failing_notebook(toy, tmp_path, last, said):
 def test_failure_is_told_without_a_traceback(toy, monkeypatch, capsys):
     source = toy("1 / 0")
     monkeypatch.setattr(reproduce, "NOTEBOOKS", {"toy.ipynb": ("a",)})
-    monkeypatch.setattr(execute, "__defaults__", (None, source.parent))
+    monkeypatch.setattr(execute, "__defaults__", (None, source.parent, None))
     assert main(["--scale", "smoke"]) == 1
     said = capsys.readouterr().err
     assert "code cell 2 (1 / 0): ZeroDivisionError: division by zero" in said and "Traceback" not in said
@@ -160,8 +162,43 @@ def test_promised_products(tmp_path, monkeypatch):
         check_products("toy.ipynb", "smoke", since=2.0)
 
 
+def test_notebooks_go_two_by_two_once_one_trains_nothing(monkeypatch):
+    """The first two train, the third does not; the fourth and fifth must meet, or the barrier breaks."""
+    names, busy, together, most = [f"{n}.ipynb" for n in range(1, 6)], [], Barrier(2, timeout=30), []
+
+    def regenerate(notebook, scale, jobs):
+        busy.append(notebook)
+        most.append(len(busy))
+        if notebook in names[3:]:
+            together.wait()
+        busy.remove(notebook)
+        return notebook in names[:2]
+
+    monkeypatch.setattr(reproduce, "NOTEBOOKS", dict.fromkeys(names, ()))
+    monkeypatch.setattr(reproduce, "regenerate", regenerate)
+    reproduce.reproduce(None, "smoke", None)
+    assert most[:3] == [1, 1, 1] and len(most) == 5
+
+
+def test_a_failure_among_notebooks_side_by_side_ends_all(monkeypatch):
+    names, begun = [f"{n}.ipynb" for n in range(1, 9)], []
+
+    def regenerate(notebook, scale, jobs):
+        begun.append(notebook)
+        if notebook == names[1]:
+            raise ReproduceError("it failed")
+        sleep(0.2)
+        return False
+
+    monkeypatch.setattr(reproduce, "NOTEBOOKS", dict.fromkeys(names, ()))
+    monkeypatch.setattr(reproduce, "regenerate", regenerate)
+    with pytest.raises(ReproduceError, match="it failed"):
+        reproduce.reproduce(None, "smoke", None)
+    assert names[-1] not in begun
+
+
 def test_interrupted(monkeypatch, capsys):
-    def interrupt(*_):
+    def interrupt(*_, **__):
         raise KeyboardInterrupt
     monkeypatch.setattr(reproduce, "execute", interrupt)
     assert main(["--scale", "smoke"]) == 130
