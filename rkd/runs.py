@@ -25,7 +25,7 @@ from .fingerprint import code_fingerprint
 from .models import BACKBONES, MF
 from .synthetic import world
 from .train import Fit, distill, train
-from .tuned import tuned
+from .tuned import COMMON, tuned
 
 KS = (10, 20)
 
@@ -69,7 +69,7 @@ class Run:
         check_settings(self.method, settings)
         if not self.distils and self.weight:
             raise ValueError(f"method {self.method!r} distils nothing, so it takes no weight")
-        fill = {name: defaults.pop(name) for name in ("lr", "l2", "weight", "batch_size")}
+        fill = {name: defaults.pop(name) for name in COMMON}
         fill["dim"] = self.teacher_dim if self.teaches else 10
         settings = settings_of(self.method) | defaults | settings
         if self.teaches and self.dim is not None:

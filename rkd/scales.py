@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from .distill import TEACHERS
 from .readers import DataError
 from .runs import Run, split_of
-from .tuned import tuned
+from .tuned import COMMON, tuned
 
 # What the notebooks on UnKD train at every scale; "none" is the student on its own.
 BASELINES = ("teacher", "none", "rd", "cd", "de-rrd", "htd")
@@ -54,11 +54,9 @@ class Scale:
 
 
 def _chosen(dataset: str, backbone: str, method: str, choice: str, split: str) -> dict:
-    """The tuned settings as arguments of Run, which has those for accuracy by itself."""
-    if choice == "accuracy":
-        return {}
+    """The tuned settings as arguments of Run."""
     own = tuned(dataset, backbone, method, choice, split)
-    return {name: own.pop(name) for name in ("lr", "l2", "weight", "batch_size")} | {"settings": own}
+    return {name: own.pop(name) for name in COMMON} | {"settings": own}
 
 
 SCALES = {

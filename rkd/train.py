@@ -141,7 +141,8 @@ def train_epoch(model, split, negatives, optimizer, generator, epoch, l2, batch_
     """One pass over the training pairs in random order; returns the mean loss as a tensor on the device."""
     order = torch.randperm(len(split.train), generator=generator, device=generator.device)
     users, items = split.train.users.index_select(0, order), split.train.items.index_select(0, order)
-    drawn = negatives(split.train.users, generator).index_select(0, order)  # drawn user by user: faster where these lie together
+    # drawn user by user: faster where these lie together
+    drawn = negatives(split.train.users, generator).index_select(0, order)
     if method:
         method.begin_epoch(model, epoch)
     total, steps = 0.0, 0

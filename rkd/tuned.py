@@ -6,6 +6,7 @@ from pathlib import Path
 from .distill import ALONE, TEACHERS
 
 PATH = Path(__file__).with_name("tuned.json")
+COMMON = ("lr", "l2", "weight", "batch_size")  # the settings that are not a method's own
 
 
 def tuned(dataset: str, backbone: str, method: str, choice: str = "accuracy", split: str = "unkd") -> dict:
