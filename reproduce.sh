@@ -144,13 +144,18 @@ run_tuning() { # run_tuning ARGUMENT…: of python -m rkd tune
     python -m rkd tune ml-100k --backbone lightgcn --epochs 100 --methods teacher,none,rd,cd,de-rrd,htd,unkd "$@"
 }
 
-run_tests() { # run_tests PYTEST-ARGUMENT…
-    local notebooks
-    shopt -s nullglob
-    notebooks=("$root"/notebooks/*.ipynb "$root"/notebooks/solutions/*.ipynb)
-    shopt -u nullglob
+run_tests() { # run_tests PYTEST-ARGUMENT…: of the files among them, or of all tests and notebooks
+    local argument what=""
+    for argument; do
+        [ ! -e "${argument%%::*}" ] || what=given
+    done
+    if [ -z "$what" ]; then
+        set -- notebooks/*.ipynb notebooks/solutions/*.ipynb tests "$@"
+    fi
     export RKD_FIGURES=${RKD_FIGURES:-$root/.cache/test-figures} # tests leave figures/ as it is
-    python -m pytest --nbval --nbval-cell-timeout=1800 tests ${notebooks[@]+"${notebooks[@]}"} "$@"
+    # file by file on all cores, the longest first: the notebooks, which together train no more than there are cores
+    OMP_NUM_THREADS=1 python -m pytest --nbval --nbval-cell-timeout=1800 --numprocesses=auto --dist=loadscope \
+        --no-loadscope-reorder "$@"
 }
 
 # A folder named relative to where the caller stands must mean the same to a notebook.

@@ -28,6 +28,12 @@ def real(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64
 
 
+def fixed_shapes(device: torch.device) -> bool:
+    """Whether a step must not let tensors' shapes depend on what is in them: everywhere but on a CPU, where doing a thing
+    once for what is there more than once pays; a GPU would have to wait for the host at every such place."""
+    return device.type != "cpu"
+
+
 @cache
 def keep_memory() -> None:
     """Have glibc keep up to 256 MiB of what the process frees, where there is a glibc; elsewhere nothing happens.

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, elu, logsigmoid, normalize
 
+from .lookup import by_group
+
 
 class _BPR(torch.autograd.Function):
     """bpr() with its gradient in closed form: half the time of autograd's own, which keeps and re-reads every step."""
@@ -86,47 +88,30 @@ def relaxed_ranking(interesting: Tensor, uninteresting: Tensor) -> Tensor:
     return below.log().sum(1) - scores[:, :interesting.shape[1]].sum(1)
 
 
-class _WithinGroups(torch.autograd.Function):
-    """Σ ‖SᵀS‖² − 2 ‖SᵀT‖² over groups of rows, and its gradient 4 (S SᵀS − T TᵀS), found along the way."""
-
-    @staticmethod
-    def forward(ctx, student, teacher, sizes):
-        total, quarters = student.new_zeros(()), []
-        for s, t in zip(student.split(sizes), teacher.split(sizes)):
-            own, cross = s.T @ s, s.T @ t
-            total = total + own.square().sum() - 2 * cross.square().sum()
-            quarters.append(s @ own - t @ cross.T)
-        ctx.save_for_backward(torch.cat(quarters))
-        return total
-
-    @staticmethod
-    def backward(ctx, grad):
-        return 4 * grad * ctx.saved_tensors[0], None, None
-
-
 def entity_topology(student: Tensor, teacher: Tensor, member: Tensor) -> Tensor:
     """Mean of (cos(s_a, s_b) − cos(t_a, t_b))² over the pairs a, b of one group, up to a constant.
 
-    student [n, d_s], teacher [n, d_t], member [n, G] one-hot.                             (Kang et al., KDD 2021)
+    student [n, d_s], teacher [n, d_t]; member [n, G] one-hot, or 0 for a row that is in no group. (Kang et al., KDD 2021)
 
     With S and T a group's rows, brought to norm 1, Σ_ab (…)² = ‖SSᵀ − TTᵀ‖² = ‖SᵀS‖² − 2 ‖SᵀT‖² + ‖TTᵀ‖²: no n × n
     matrix is needed, and the last term, which no student can change, is left out.
     """
-    order = member.argmax(1).argsort(stable=True)
-    sizes = member.sum(0).long().tolist()
-    inner = _WithinGroups.apply(normalize(student)[order], normalize(teacher)[order], sizes)
-    return inner / sum(size * size for size in sizes)
+    inside = member.sum(1, keepdim=True)
+    rows = torch.cat([normalize(student) * inside, normalize(teacher) * inside], 1)
+    s, t = by_group(rows, member.argmax(1), member.shape[1])[0].split([student.shape[1], teacher.shape[1]], 2)
+    inner = (s.mT @ s).square().sum() - 2 * (s.mT @ t).square().sum()  # of [G, d_s, d_s], [G, d_s, d_t]
+    return inner / member.sum(0).square().sum()
 
 
 def group_topology(student: Tensor, teacher: Tensor, member: Tensor) -> Tensor:
     """Mean of (cos(s_a, p_g) − cos(t_a, q_g))² over entities a and the groups g that a is not in; p_g and q_g are the
-    means of the group's rows of student [n, d_s] and teacher [n, d_t]; member [n, G] is one-hot.   (KDD 2021)
+    means of the group's rows of student [n, d_s] and teacher [n, d_t]; member as for entity_topology.   (KDD 2021)
     """
     def cosines(rows):
         prototypes = member.T @ rows.detach()  # the mean up to its length, [G, d]
         return normalize(rows) @ normalize(prototypes).T  # [n, G]
 
-    other = (1 - member) * (member.sum(0) > 0)
+    other = (member.sum(1, keepdim=True) - member) * (member.sum(0) > 0)
     return ((cosines(student) - cosines(teacher)).square() * other).sum() / other.sum().clamp(min=1)
 
 

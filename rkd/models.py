@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from .data import Split
-from .lookup import ItemLists, csr, list_scores, rows
+from .lookup import ItemLists, list_scores, rows, weighted_sums
 
 
 class MF(nn.Module):
@@ -58,8 +58,8 @@ class MF(nn.Module):
         """Input embeddings of items, before any propagation: [*index.shape, d]."""
         return rows(self.table, index + self.n_users)
 
-    def scores(self, users: Tensor, lists: ItemLists) -> Tensor:
-        """⟨e_u, e_i⟩ of each user's list of items, differentiable within a step: users [n] → [n, L]."""
+    def scores(self, users: Tensor | None, lists: ItemLists) -> Tensor:
+        """⟨e_u, e_i⟩ of each user's list of items, differentiable within a step: users [n], None for all → [n, L]."""
         return list_scores(self.output, users, lists)
 
     @torch.no_grad()
@@ -85,14 +85,15 @@ class LightGCN(MF):
         if n_layers < 1:
             raise ValueError(f"n_layers must be 1 or more (0 is MF), not {n_layers}")
         self.n_layers = n_layers
-        self.register_buffer("adjacency", normalised_adjacency(split.train), persistent=False)
+        for name, tensor in zip(("offsets", "columns", "weights"), normalised_adjacency(split.train)):
+            self.register_buffer(name, tensor, persistent=False)
 
     def propagate(self, table: Tensor) -> Tensor:
         total = layer = table
         for _ in range(self.n_layers):
-            layer = self.adjacency @ layer  # [n_users + n_items, d]
+            layer = weighted_sums(self.offsets, self.columns, self.weights, layer)  # [n_users + n_items, d]
             total = total + layer
-        return total / (self.n_layers + 1)
+        return total.div_(self.n_layers + 1)
 
     @property
     def output(self) -> Tensor:
@@ -109,8 +110,8 @@ class LightGCN(MF):
         self.table.grad = back if self.table.grad is None else self.table.grad.add_(back)
 
 
-def normalised_adjacency(train) -> Tensor:
-    """Â of LightGCN as a sparse CSR matrix, [n_users + n_items]², with entries 1 / √(deg u · deg i)."""
+def normalised_adjacency(train) -> tuple[Tensor, Tensor, Tensor]:
+    """Â of LightGCN, [n_users + n_items]², in CSR form: (offsets, columns, weights 1 / √(deg u · deg i))."""
     n, device = train.n_users + train.n_items, train.users.device
     users, items = train.users, train.items + train.n_users
     degree = torch.bincount(torch.cat([users, items]), minlength=n)
@@ -118,7 +119,7 @@ def normalised_adjacency(train) -> Tensor:
     keys, order = (torch.cat([users, items]) * n + torch.cat([items, users])).sort()
     offsets = torch.zeros(n + 1, dtype=torch.int64, device=device)
     offsets[1:] = torch.bincount(keys // n, minlength=n).cumsum(0)
-    return csr(offsets, keys % n, weight.repeat(2)[order], n)
+    return offsets, keys % n, weight.repeat(2)[order]
 
 
 BACKBONES = {"mf": MF, "lightgcn": LightGCN}

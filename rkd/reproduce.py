@@ -37,17 +37,15 @@ class ReproduceError(Exception):
 
 
 class RunLines:
-    """A file for papermill's ``stdout_file``: passes on the lines that begin with "run ", each as it ends, and counts
-    them."""
+    """A file for papermill's ``stdout_file``: passes on the lines that begin with "run ", each as it ends."""
 
     def __init__(self, to):
-        self.to, self.rest, self.count = to, "", 0
+        self.to, self.rest = to, ""
 
     def write(self, text: str) -> None:
         *lines, self.rest = (self.rest + text).split("\n")
         for line in lines:
             if line.startswith("run "):
-                self.count += 1
                 print("  " + line, file=self.to, flush=True)
 
     def flush(self) -> None:
@@ -92,11 +90,10 @@ def failure(source: Path, partial: Path, error: Exception) -> str:
     return f"{source.name} failed in code cell {number} ({started[-1].strip().splitlines()[0]}): {what}"
 
 
-def execute(notebook: str, scale: str, jobs: int | None = None, notebooks: Path = ROOT / "notebooks",
-            lines: RunLines | None = None) -> Path:
+def execute(notebook: str, scale: str, jobs: int | None = None, notebooks: Path = ROOT / "notebooks") -> Path:
     """Execute one notebook at a scale and return where its executed copy lies; a failed one is kept beside it.
 
-    ``jobs`` is how many processes train side by side; None leaves that to the notebook. ``lines`` takes what it prints.
+    ``jobs`` is how many processes train side by side; None leaves that to the notebook.
     """
     source, target = notebooks / notebook, folder(scale) / "notebooks" / notebook
     part, failed = (target.with_suffix(f".{state}.ipynb") for state in ("part", "failed"))
@@ -112,7 +109,7 @@ def execute(notebook: str, scale: str, jobs: int | None = None, notebooks: Path 
         left.unlink(missing_ok=True)
     try:
         papermill.execute_notebook(str(source), str(part), parameters=parameters, kernel_name="python3",
-                                   cwd=str(notebooks), progress_bar=False, stdout_file=lines or RunLines(sys.stdout),
+                                   cwd=str(notebooks), progress_bar=False, stdout_file=RunLines(sys.stdout),
                                    extra_arguments=["--log-level=CRITICAL"])  # the kernel's own log
     except Exception as error:
         message = failure(source, part, error)
@@ -141,30 +138,24 @@ def check_products(notebook: str, scale: str, since: float = 0.0) -> None:
 
 
 def reproduce(only: list[str] | None, scale: str, jobs: int | None) -> None:
-    """Execute what is needed for ``only``: one notebook after the other as long as each trains something, for that takes
-    all cores; once one finds all its runs on disk, the rest two by two, since drawing takes one."""
-    notebooks = plan(only)
-    for done, notebook in enumerate(notebooks, 1):
-        if not regenerate(notebook, scale, jobs):
-            break
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the kernels: each has a core
-    pool = ThreadPoolExecutor(max_workers=2)
+    """Execute what is needed for ``only``, two notebooks at a time unless jobs is 1, so that one trains while another
+    draws; they share their runs, and together train no more at once than there are cores (see runs.compute)."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the kernels
+    pool = ThreadPoolExecutor(max_workers=1 if jobs == 1 else 2)
     try:
-        list(pool.map(lambda notebook: regenerate(notebook, scale, jobs), notebooks[done:]))
+        list(pool.map(lambda notebook: regenerate(notebook, scale, jobs), plan(only)))
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def regenerate(notebook: str, scale: str, jobs: int | None) -> bool:
-    """Execute one notebook and see that it wrote what it promises, a plain line before and after; whether it trained
-    anything."""
+def regenerate(notebook: str, scale: str, jobs: int | None) -> None:
+    """Execute one notebook and see that it wrote what it promises, a plain line before and after."""
     print(f"notebook     {notebook}, scale {scale}", flush=True)
-    start, clock, lines = time.time(), time.perf_counter(), RunLines(sys.stdout)
-    execute(notebook, scale, jobs, lines=lines)
+    start, clock = time.time(), time.perf_counter()
+    execute(notebook, scale, jobs)
     check_products(notebook, scale, since=start - 2)  # 2 s: some file systems round times down
     print(f"notebook     {notebook} wrote {', '.join(NOTEBOOKS[notebook])} into {folder(scale)} "
           f"({time.perf_counter() - clock:.1f} s)", flush=True)
-    return lines.count > 0
 
 
 def names(text: str) -> list[str]:

@@ -3,7 +3,9 @@
 import json
 import platform
 import subprocess
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache, cached_property
 from hashlib import sha256
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import joblib
 import torch
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
@@ -164,7 +167,8 @@ def compute(runs: Iterable[Run], jobs: int | None = None, device: str = "auto",
            computes on one thread, so that a result does not depend on how many there are.
     log  : receives one plain line per run that had to be computed.
 
-    A run is on disk whole or not at all: whenever this is killed, only the runs in progress are lost.
+    A run is on disk whole or not at all: whenever this is killed, only the runs in progress are lost. Several processes may
+    compute at once: each run is trained by one of them, and on CPUs no more train than there are cores.
     """
     runs = list(runs)
     keys = [key_of(run, device) for run in runs]
@@ -201,23 +205,51 @@ def _size(run: Run) -> tuple:
 
 
 def _compute_one(run: Run, key: str, device: str, progress: bool) -> Result:
-    """Train, evaluate, store."""
-    split, device = split_of(run), resolve_device(device)
+    """Train, evaluate, store; or wait for the process that is at it already."""
+    record, _ = _paths(run, key)
+    record.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(record.with_suffix(".lock")):
+        found = stored(run, key)
+        if found is not None:
+            return found
+        with _core(resolve_device(device)) as device:
+            return _store(run, key, _fit(run, split_of(run), device, progress), split_of(run), device)
+
+
+@contextmanager
+def _core(device: torch.device) -> Iterator[torch.device]:
+    """Hold the device; on a CPU one of its cores, for one thread, of those that no other process here trains on."""
+    if device.type != "cpu":
+        yield device
+        return
+    locks = [FileLock(cache_folder() / "runs" / f"core-{i}.lock") for i in range(joblib.cpu_count())]
     threads = torch.get_num_threads()
-    if device.type == "cpu":
-        torch.set_num_threads(1)
+    while (lock := next(filter(_acquired, locks), None)) is None:
+        time.sleep(0.05)
+    torch.set_num_threads(1)
     try:
-        common = dict(lr=run.lr, l2=run.l2, epochs=run.epochs, batch_size=run.batch_size, seed=run.seed, device=device,
-                      progress=progress)
-        if run.distils:
-            teacher = stored(run.teacher, key_of(run.teacher, device)).model
-            fit = distill(teacher, split, run.method, backbone=run.backbone, dim=run.dim, weight=run.weight,
-                          **common, **dict(run.settings))
-        else:
-            fit = train(BACKBONES[run.backbone](split, run.dim, run.seed), split, **common, **dict(run.settings))
-        return _store(run, key, fit, split, device)
+        yield device
     finally:
         torch.set_num_threads(threads)
+        lock.release()
+
+
+def _acquired(lock: FileLock) -> bool:
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return False
+    return True
+
+
+def _fit(run: Run, split: Split, device: torch.device, progress: bool) -> Fit:
+    common = dict(lr=run.lr, l2=run.l2, epochs=run.epochs, batch_size=run.batch_size, seed=run.seed, device=device,
+                  progress=progress)
+    if not run.distils:
+        return train(BACKBONES[run.backbone](split, run.dim, run.seed), split, **common, **dict(run.settings))
+    teacher = stored(run.teacher, key_of(run.teacher, device)).model
+    return distill(teacher, split, run.method, backbone=run.backbone, dim=run.dim, weight=run.weight, **common,
+                   **dict(run.settings))
 
 
 def _store(run: Run, key: str, fit: Fit, split: Split, device: torch.device) -> Result:
@@ -226,7 +258,6 @@ def _store(run: Run, key: str, fit: Fit, split: Split, device: torch.device) -> 
                     fit.history, fit.best_epoch, fit.epochs, round(fit.seconds, 3), round(fit.seconds_per_epoch, 5),
                     provenance(split, device))
     record, weights = _paths(run, key)
-    record.parent.mkdir(parents=True, exist_ok=True)
     write_whole(weights, lambda path: save_file({"table": fit.model.table.detach().cpu().contiguous()}, path))
     values = {f.name: getattr(result, f.name) for f in fields(Result)} | {"run": run.as_dict()}
     text = json.dumps(values, indent=1)

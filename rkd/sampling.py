@@ -70,7 +70,8 @@ def trained(train: Interactions, items: Tensor) -> Tensor:
     """Which of each user's items are training items: items [n_users, m] → bool [n_users, m]."""
     offsets, of_users = train.csr
     users = torch.arange(train.n_users, device=items.device)
-    keys = users.repeat_interleave(offsets.diff()) * train.n_items + of_users  # ascending
+    owners = users.repeat_interleave(offsets.diff(), output_size=len(of_users))
+    keys = owners * train.n_items + of_users  # ascending
     wanted = users[:, None] * train.n_items + items
     return keys[torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)] == wanted
 

@@ -29,7 +29,7 @@ class Fit:
     history : one dict per evaluation: epoch, loss (mean over the epoch's steps), ndcg@10 and recall@10 on validation, and
               what the distiller reports.
     model is the one of ``best_epoch``; ``epochs`` says how many were run; seconds include set-up and evaluation,
-    seconds_per_epoch do not.
+    seconds_per_epoch do not. On a CPU they are processor time, of all threads, so that what else runs there counts little.
     """
 
     model: MF
@@ -60,8 +60,9 @@ def train(model: MF, split: Split, *, lr: float = 1e-3, l2: float = 1e-2, epochs
     if lr <= 0 or l2 < 0 or gamma < 0 or weight < 0 or epochs < 1 or batch_size < 1:
         raise ValueError("lr must be above 0, l2, gamma and weight 0 or more, epochs and batch_size 1 or more; "
                          f"not {lr=}, {l2=}, {gamma=}, {weight=}, {epochs=}, {batch_size=}")
-    start = time.perf_counter()
     device = resolve_device(device)
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
+    start = clock()
     keep_memory()
     split, model = split.to(device), model.to(device)
     generator = torch.Generator(device).manual_seed(seed)
@@ -74,13 +75,13 @@ def train(model: MF, split: Split, *, lr: float = 1e-3, l2: float = 1e-2, epochs
     best_table = model.table.detach().clone()
     bar = tqdm(range(1, epochs + 1), unit="epoch", leave=False, disable=None if progress else True)
     for epoch in bar:
-        epoch_start = time.perf_counter()
+        epoch_start = clock()
         loss = train_epoch(model, split, negatives, optimizer, generator, epoch, l2, batch_size, method, weight,
                            popularity)
         fit.epochs = epoch
         evaluates = epoch % EVALUATE_EVERY == 0 or epoch == epochs
         loss = loss.item() if evaluates else loss  # waits for the device
-        epoch_seconds += time.perf_counter() - epoch_start
+        epoch_seconds += clock() - epoch_start
         if not evaluates:
             continue
         metrics = evaluate(model, split, on="valid", ks=(10,))
@@ -93,11 +94,9 @@ def train(model: MF, split: Split, *, lr: float = 1e-3, l2: float = 1e-2, epochs
             best_table.copy_(model.table.detach())
         elif len(fit.history) - fit.best_epoch // EVALUATE_EVERY >= PATIENCE:
             break
-    with torch.no_grad():
-        model.table.copy_(best_table)
-    model.table.grad = None
+    model.table.data, model.table.grad = best_table, None  # a tensor of its own again
     bar.close()
-    fit.seconds, fit.seconds_per_epoch = time.perf_counter() - start, epoch_seconds / fit.epochs
+    fit.seconds, fit.seconds_per_epoch = clock() - start, epoch_seconds / fit.epochs
     return fit
 
 
@@ -131,9 +130,17 @@ def distill(teacher, split: Split, method: str, *, backbone: str = "mf", dim: in
 
 
 def adam(model: MF, lr: float, method=None) -> torch.optim.Adam:
-    """Adam over the model's table and whatever the method trains with it."""
+    """Adam over the model's table and whatever the method trains with it.
+
+    All of it is moved into one vector, and all gradients into another, so that a step is one call however many there are.
+    """
     parameters = [model.table, *(method.parameters(model) if method else ())]
-    return torch.optim.Adam(parameters, lr=lr, fused=model.table.device.type != "mps")
+    vector = torch.cat([p.detach().flatten() for p in parameters])
+    vector.grad = torch.zeros_like(vector)
+    sizes = [p.numel() for p in parameters]
+    for p, values, grad in zip(parameters, vector.split(sizes), vector.grad.split(sizes)):
+        p.data, p.grad = values.view(p.shape), grad.view(p.shape)
+    return torch.optim.Adam([vector], lr=lr, fused=vector.device.type != "mps")
 
 
 def train_epoch(model, split, negatives, optimizer, generator, epoch, l2, batch_size, method=None, weight=1.0,

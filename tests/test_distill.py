@@ -8,7 +8,7 @@ from conftest import a_batch, agreement_gained, brute_ranking, loss_of, matrix, 
 import rkd
 from rkd import MF, synthetic
 from rkd.distill import ALONE, CD, METHODS, RD, Distiller, check_settings, settings_of
-from rkd.distill.base import Batch
+from rkd.distill.base import Batch, CountedUsers
 from rkd.models import BACKBONES
 from rkd.sampling import NegativeSampler
 from rkd.train import distill, train
@@ -23,9 +23,23 @@ def sigmoid(x):
 
 
 def test_a_batchs_distinct_users_and_how_often_they_come(device):
-    users, counts = a_batch(device).unique_users
-    assert users.tolist() == [0, 1, 4, 7, 22] and counts.tolist() == [1, 1, 3, 2, 1]
-    assert counts.dtype == torch.float32
+    users = a_batch(device).counted_users(23)
+    once = torch.zeros(23).index_add_(0, users.index.cpu(), users.times.cpu())
+    assert once.nonzero().flatten().tolist() == [0, 1, 4, 7, 22] and once[[0, 1, 4, 7, 22]].tolist() == [1, 1, 3, 2, 1]
+    values = torch.arange(23.0, device=device)
+    assert users.mean(users.of(values)).item() == pytest.approx(a_batch(device).users.float().mean().item())
+    assert users.of(values).tolist() == users.index.tolist() and users.times.dtype == torch.float32
+
+
+def test_everyone_stands_for_a_batch_that_is_not_small(device):
+    """Each of nine users with how often it is there, never or three times; the mean is over the batch either way."""
+    batch = a_batch(device, (4, 4, 7, 0, 4))
+    everyone, some = batch.counted_users(9), batch.counted_users(23)
+    assert everyone.index is None and everyone.times.tolist() == [1, 0, 0, 0, 3, 0, 0, 1, 0]
+    values = torch.randn(23, device=device)
+    assert everyone.of(values[:9]).tolist() == values[:9].tolist()
+    for users, known in ((everyone, 9), (some, 23)):
+        assert users.mean(users.of(values[:known])).item() == pytest.approx(values[batch.users].mean().item(), abs=1e-6)
 
 
 # ------------------------------------------------------------------------------------------------------------------ RD
@@ -86,8 +100,8 @@ def test_rd_after_warming_up_by_hand(world, device):
 
 
 def discrepancies(method, student):
-    users = torch.arange(student.n_users, device=student.table.device)
-    return method.discrepancy(student, users, student.scores(users, method.top).detach())
+    everyone = CountedUsers(None, torch.ones(student.n_users, device=student.table.device))
+    return method.discrepancy(student, everyone, student.scores(None, method.top).detach())
 
 
 def test_rd_lets_go_of_what_the_student_ranks_as_high_as_the_teacher(world, device):

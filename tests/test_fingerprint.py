@@ -59,7 +59,7 @@ def everything(backbone, method):
     ("losses.py", "relaxed_ranking", lambda backbone, method: method == "de-rrd"),
     ("losses.py", "entity_topology", lambda backbone, method: False),
     ("losses.py", "ranking_distillation", lambda backbone, method: method == "rd"),
-    ("losses.py", "weighted_mean", lambda backbone, method: method not in ("teacher", "none")),
+    ("losses.py", "weighted_mean", everything),
     ("losses.py", "bpr", everything),
     ("losses.py", "half_square", everything),
     ("sampling.py", "draw_ranks", lambda backbone, method: method in ("cd", "pd-cd", "de-rrd")),

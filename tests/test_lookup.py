@@ -8,8 +8,8 @@ import torch
 from conftest import seeded
 from torch.testing import assert_close
 
-from rkd.lookup import WHOLE, ItemLists, _sparse, dots, list_scores, rows, scores_by_rows
-from rkd.distill.experts import by_group
+from rkd import lookup
+from rkd.lookup import WHOLE, ItemLists, _sparse, by_group, dots, list_scores, rows, scores_by_rows, weighted_sums
 
 N_ITEMS = 9
 USERS = [5, 20, 5]  # one of them twice
@@ -22,6 +22,7 @@ def normal(*shape, device="cpu", seed=0):
 
 
 def plain_scores(table, users, items):
+    users = range(len(items)) if users is None else users
     return (table[users][:, None] * table[len(items) + items[users]]).sum(2)
 
 
@@ -50,11 +51,12 @@ def test_rows_with_gradients_that_add_up(device):
 
 @SCORES
 @pytest.mark.parametrize("length", [1, 5, N_ITEMS + 3])
-@pytest.mark.parametrize("n_users, users", [(MANY, USERS), (MANY + 1, USERS), (6, [3, 0, 5, 1, 2, 4]), (40, [39])])
+@pytest.mark.parametrize("n_users, users", [(MANY, USERS), (MANY + 1, USERS), (6, [3, 0, 5, 1, 2, 4]), (40, [39]), (6, None)])
 def test_scores_of_lists_are_autograds_to_their_gradients(scores, n_users, users, length, device):
     """Of users' and of items' rows, from nothing and onto a gradient that was there, twice each; in float64."""
     table, items = normal(n_users + N_ITEMS, 4, device=device), some_lists(n_users, length, device)
-    users, weight = torch.tensor(users, device=device), normal(len(users), length, device=device, seed=3)
+    users = None if users is None else torch.tensor(users, device=device)  # None: everyone
+    weight = normal(n_users if users is None else len(users), length, device=device, seed=3)
     lists, mine, plain = ItemLists(items, N_ITEMS), table.clone().requires_grad_(), table.double().requires_grad_()
     for start in (None, normal(*table.shape, device=device, seed=2)):
         mine.grad, plain.grad = (None, None) if start is None else (start.clone(), start.double())
@@ -64,6 +66,17 @@ def test_scores_of_lists_are_autograds_to_their_gradients(scores, n_users, users
             (weight * found.square()).sum().backward()
             (weight * expected.square()).sum().backward()
             assert_close(mine.grad.double(), plain.grad, rtol=1e-5, atol=1e-4)
+
+
+def test_weighted_sums_of_rows(device):
+    """A sparse matrix with an empty row, an empty last row and a repeated column, times a dense one."""
+    offsets, columns = (torch.tensor(x, device=device) for x in ([0, 2, 2, 5, 5], [3, 1, 0, 3, 0]))
+    weights, table = normal(5, device=device), normal(4, 3, device=device, seed=1)
+    dense = torch.zeros(4, 4, device=device)
+    for row, column, weight in zip([0, 0, 2, 2, 2], columns.tolist(), weights):
+        dense[row, column] += weight
+    for kind in (torch.int64, torch.int32):
+        assert_close(weighted_sums(offsets.to(kind), columns.to(kind), weights, table), dense @ table)
 
 
 @pytest.mark.parametrize("length", [1, 5, N_ITEMS, N_ITEMS + 3])
@@ -109,13 +122,15 @@ def test_importing_and_using_it_warns_of_nothing():
     assert (done.returncode, done.stderr) == (0, "") and done.stdout == "[[0.0, 0.0, 1.0], [1.0, 2.0, 0.0]]\n"
 
 
+@pytest.mark.parametrize("fixed", [False, True])
 @pytest.mark.parametrize("group, n_groups", [([4, 0, 4, 2, 4, 0, 5, 2], 7), ([0, 0, 0], 1), ([3, 3], 4), ([1], 3)])
-def test_rows_by_group(group, n_groups, device):
+def test_rows_by_group(group, n_groups, fixed, device, monkeypatch):
     """Each row in its group's matrix, above the zeros, and where its slot says; and the gradient back from there."""
+    monkeypatch.setattr(lookup, "fixed_shapes", lambda device: fixed)
     table, group = normal(len(group), 3, device=device).requires_grad_(), torch.tensor(group, device=device)
     matrices, slot = by_group(table, group, n_groups)
     sizes = group.bincount(minlength=n_groups)
-    most = int(sizes.max())
+    most = len(group) if fixed else int(sizes.max())
     assert matrices.shape == (n_groups, most, 3) and len(set(slot.tolist())) == len(group)
     assert torch.equal(matrices.flatten(0, 1)[slot], table)
     assert torch.equal(slot // most, group) and (slot % most < sizes[group]).all()

@@ -7,7 +7,7 @@ from conftest import seeded
 from nkd_helpers import brute_projection, kept_units, numpy, replay
 from scipy.stats import binomtest
 
-from rkd.distill.projector import Projector
+from rkd.distill.projector import Projector, kept
 from rkd.losses import cosine_distance
 
 
@@ -63,3 +63,23 @@ def test_dropout_silences_its_share(device):
     silent = units == 0
     assert units[~silent].tolist() == pytest.approx(np.full(int((~silent).sum()), 1 / 0.7))
     assert binomtest(int(silent.sum()), 12_000, 0.3).pvalue > 1e-3
+
+
+def test_every_sixteenth_bit_counts(device):
+    """A word of 64 random bits decides on four units: each of the four is silenced as often, and none with another."""
+    silent = (kept((20_000, 4), 0.25, seeded(device, 5)) == 0).cpu().numpy()
+    for unit in range(4):
+        assert binomtest(int(silent[:, unit].sum()), 20_000, 0.25).pvalue > 1e-3
+        for other in range(unit):
+            assert binomtest(int((silent[:, unit] & silent[:, other]).sum()), 20_000, 0.0625).pvalue > 1e-3
+
+
+def test_scores_after_projection_are_those_of_the_projected(projector, device):
+    """⟨q, P(s)⟩ pair by pair, and its gradients for the queries and for every layer."""
+    projector, student = projector
+    queries = torch.randn(4, 8, device=device, generator=projector.generator).requires_grad_()
+    found, wanted = [], [queries, *projector.parameters()]
+    for scores in (projector.scores(queries, student.view(4, 5, 3)),
+                   torch.einsum("nd,nld->nl", queries, projector(student).view(4, 5, 8))):
+        found.append([scores.detach(), *torch.autograd.grad(scores.square().sum(), wanted)])
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)

@@ -34,7 +34,7 @@ def test_every_format_order_and_column_order_gives_the_same_fingerprint(put, tmp
     paths = [put("a.csv", frame.to_csv(index=False)), put("b.csv", frame.to_csv(index=False, header=False)),
              put("c.tsv", shuffled.to_csv(index=False, sep="\t")), put("d.inter", INTER),
              put("e.csv.gz", gzip.compress(shuffled.to_csv(index=True).encode())),
-             put("f.tsv.gz", gzip.compress(U_DATA.encode())), put("g.csv", shuffled.astype(float).to_csv(index=False)),
+             put("f.tsv.gz", gzip.compress(U_DATA.encode(), mtime=0)), put("g.csv", shuffled.astype(float).to_csv(index=False)),
              put("h.csv", frame.to_csv(index=False).replace("\n", "\r\n"))]
     for name, table in {"i": frame, "j": shuffled, "k": frame.astype(str), "l": frame.astype(float)}.items():
         paths.append(tmp_path / f"{name}.parquet")
@@ -85,8 +85,8 @@ BAD_FILES = {
     "zeros": ("own.csv", bytes(999), "no text"),
     "rubbish.gz": ("own.csv.gz", bytes(range(256)), "cannot be read: Not a gzipped file"),
     "truncated.gz": ("own.csv.gz", gzip.compress(b"user,item\n" + os.urandom(9999).hex().encode())[:-500], "truncated"),
-    "damaged.gz": ("own.csv.gz", gzip.compress(b"1,2\n" * 99)[:-8] + bytes(8), "cannot be read"),
-    "damaged inside.gz": ("own.csv.gz", gzip.compress(b"1,2\n")[:10] + b"\xff" * 99, "cannot be read"),
+    "damaged.gz": ("own.csv.gz", gzip.compress(b"1,2\n" * 99, mtime=0)[:-8] + bytes(8), "cannot be read"),
+    "damaged inside.gz": ("own.csv.gz", gzip.compress(b"1,2\n", mtime=0)[:10] + b"\xff" * 99, "cannot be read"),
     "rubbish.parquet": ("own.parquet", bytes(range(256)), "cannot be read"),
     "empty.parquet": ("own.parquet", b"", "cannot be read"),
     "unknown format": ("own.xlsx", "1,2", "cannot tell its format; save it as .csv"),
@@ -145,7 +145,7 @@ def test_ml_100k_in_every_form(put, small, name):
     small("ml-100k", 4, 3, 5)
     content = "user_id\titem_id\n" + "".join(f"{user}\t{item}\n" for user, item in PAIRS[::-1])
     content = {"u.data": U_DATA, "ml-100k.inter": INTER}.get(name.removesuffix(".gz").split("/")[1], content).encode()
-    put(name, gzip.compress(content) if name.endswith(".gz") else content)
+    put(name, gzip.compress(content, mtime=0) if name.endswith(".gz") else content)
     data = load("ml-100k")
     assert originals(data) == PAIRS and data.name == "ml-100k"
     assert data.fingerprint == load(put("own.csv", "".join(f"{user},{item}\n" for user, item in PAIRS))).fingerprint
@@ -168,7 +168,7 @@ def test_citeulike_leaves_out_users_with_few_items(put, small):
 def test_gowalla_joins_train_and_test(put, small):
     small("gowalla", 3, 4, 5)
     put("gowalla/train.txt", "0 0 1\n1 2\n2 0\n")
-    put("gowalla/test.txt.gz", gzip.compress(b"0 3\n1 \n2\n"))
+    put("gowalla/test.txt.gz", gzip.compress(b"0 3\n1 \n2\n", mtime=0))
     assert originals(load("gowalla")) == [(0, 0), (0, 1), (0, 3), (1, 2), (2, 0)]
 
 
@@ -180,7 +180,7 @@ def test_gowalla_joins_train_and_test(put, small):
     ("apps/interactions.tsv", "user_id\titem_id\n" + "".join(f"A{user}\tB{item}\n" for user, item in PAIRS)),
 ])
 def test_apps(put, small, name, content, recwarn):
-    put(name, gzip.compress(content.encode()) if name.endswith(".gz") else content)
+    put(name, gzip.compress(content.encode(), mtime=0) if name.endswith(".gz") else content)
     small("apps", 1, 2, 2, min_items=2)
     assert originals(load("apps")) == [("A1", "B10"), ("A1", "B20")] and not recwarn
     small("apps", 9, 9, 9, min_items=2)
@@ -199,7 +199,7 @@ def test_apps(put, small, name, content, recwarn):
     ("ml-100k", "ml-100k/u.data", U_DATA + U_DATA, "line 6: user 1 and item 10 are given before"),
     ("ml-1m", "ml-1m/ratings.dat", "1::2::3::4\n1::5\n", "line 2: expected 7 fields, found 3"),
     ("ml-1m", "ml-1m/ratings.dat", "1::2::3::4\n1::a::3::4\n", "line 2: item 'a' is not a whole number"),
-    ("ml-1m", "ml-1m/ratings.dat.gz", gzip.compress(b"1::2::3::4\n" * 99)[:-9], "truncated"),
+    ("ml-1m", "ml-1m/ratings.dat.gz", gzip.compress(b"1::2::3::4\n" * 99, mtime=0)[:-9], "truncated"),
     ("citeulike", "citeulike-t/users.dat", "2 7 9\n3 1 2\n", "line 2: says 3 items but holds 2"),
     ("citeulike", "citeulike-t/users.dat", "2 7 9\n2 1 x\n", "line 2: expected whole numbers"),
     ("citeulike", "citeulike-t/users.dat", "2 7 9\n\n1 2\n", "line 2: expected whole numbers"),

@@ -129,7 +129,7 @@ def test_failing_notebook(toy, tmp_path, last, said):
 def test_failure_is_told_without_a_traceback(toy, monkeypatch, capsys):
     source = toy("1 / 0")
     monkeypatch.setattr(reproduce, "NOTEBOOKS", {"toy.ipynb": ("a",)})
-    monkeypatch.setattr(execute, "__defaults__", (None, source.parent, None))
+    monkeypatch.setattr(execute, "__defaults__", (None, source.parent))
     assert main(["--scale", "smoke"]) == 1
     said = capsys.readouterr().err
     assert "code cell 2 (1 / 0): ZeroDivisionError: division by zero" in said and "Traceback" not in said
@@ -162,22 +162,22 @@ def test_promised_products(tmp_path, monkeypatch):
         check_products("toy.ipynb", "smoke", since=2.0)
 
 
-def test_notebooks_go_two_by_two_once_one_trains_nothing(monkeypatch):
-    """The first two train, the third does not; the fourth and fifth must meet, or the barrier breaks."""
-    names, busy, together, most = [f"{n}.ipynb" for n in range(1, 6)], [], Barrier(2, timeout=30), []
+@pytest.mark.parametrize("jobs, at_once", [(None, 2), (3, 2), (1, 1)])
+def test_notebooks_go_two_by_two_but_for_one_job(jobs, at_once, monkeypatch):
+    """Two that are to meet break the barrier if they do not."""
+    names, busy, together, most = [f"{n}.ipynb" for n in range(1, 5)], [], Barrier(at_once, timeout=30), []
 
     def regenerate(notebook, scale, jobs):
         busy.append(notebook)
+        together.wait()
         most.append(len(busy))
-        if notebook in names[3:]:
-            together.wait()
+        together.wait()
         busy.remove(notebook)
-        return notebook in names[:2]
 
     monkeypatch.setattr(reproduce, "NOTEBOOKS", dict.fromkeys(names, ()))
     monkeypatch.setattr(reproduce, "regenerate", regenerate)
-    reproduce.reproduce(None, "smoke", None)
-    assert most[:3] == [1, 1, 1] and len(most) == 5
+    reproduce.reproduce(None, "smoke", jobs)
+    assert most == [at_once] * 4
 
 
 def test_a_failure_among_notebooks_side_by_side_ends_all(monkeypatch):
@@ -188,7 +188,6 @@ def test_a_failure_among_notebooks_side_by_side_ends_all(monkeypatch):
         if notebook == names[1]:
             raise ReproduceError("it failed")
         sleep(0.2)
-        return False
 
     monkeypatch.setattr(reproduce, "NOTEBOOKS", dict.fromkeys(names, ()))
     monkeypatch.setattr(reproduce, "regenerate", regenerate)

@@ -1,10 +1,13 @@
 """Runs: what tells them apart, that they are computed once, what a kill leaves behind."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,7 +21,7 @@ import rkd.synthetic
 import rkd.tuned
 from rkd import DataError, Run, compute_groups, evaluate, split_of
 from rkd.distill import ALONE, METHODS, settings_of
-from rkd.runs import key_of, stored
+from rkd.runs import _core, key_of, stored
 
 # ----------------------------------------------------------------------------------------------------------------- Run
 
@@ -296,3 +299,31 @@ def test_two_processes_at_the_same_runs_both_end_well():
     check_whole(files())
     results, lines = computed([Run("synthetic", "none", seed, dim=3, epochs=40) for seed in range(3)])
     assert lines == [] and printed[0].split() == [str(r.model.table.double().sum().item()) for r in results]
+
+
+def test_of_two_processes_one_trains_a_run_and_the_other_waits():
+    """Both tell the same time that it took, to the digit."""
+    script = ("import sys\nfrom rkd import Run, compute\n"
+              "runs = [Run('synthetic', 'none', seed, dim=3, epochs=60) for seed in range(3)]\n"
+              "print([r.seconds for r in compute(runs, jobs=1, device='cpu', log=lambda line: None)])")
+    processes = [python("-c", script) for _ in range(2)]
+    printed = {process.communicate()[0] for process in processes}
+    assert len(printed) == 1 and len(files()) == 3 and printed != {""}
+
+
+def test_no_more_train_at_once_than_there_are_cores(monkeypatch):
+    """With two cores and four threads that want one for a moment; and the threads per process are as before."""
+    monkeypatch.setattr("joblib.cpu_count", lambda: 2)
+    device, before, at_once, most = torch.device("cpu"), torch.get_num_threads(), [], []
+    (Path(os.environ["RKD_CACHE"]) / "runs").mkdir(parents=True, exist_ok=True)
+
+    def train(i):
+        with _core(device):
+            at_once.append(i)
+            most.append(len(at_once))
+            time.sleep(0.1)
+            at_once.remove(i)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(train, range(4)))
+    assert max(most) == 2 and len(most) == 4 and torch.get_num_threads() == before

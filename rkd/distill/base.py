@@ -2,13 +2,17 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Generator, Tensor
 
 from ..data import Split
+from ..device import fixed_shapes
+from ..losses import weighted_mean
 from ..models import MF
+
+
+EVERYONE = 2  # all users are taken where they are at most so many times those of the batch
 
 
 @dataclass
@@ -19,20 +23,51 @@ class Batch:
     positives: Tensor
     negatives: Tensor
 
-    @cached_property
-    def unique_users(self) -> tuple[Tensor, Tensor]:
-        """(the batch's distinct users [n], how often each is there [n], as floats)
-
-        A loss over these, weighted by the counts, is the loss over ``users`` for less work.
-        """
+    def counted_users(self, n_users: int) -> "CountedUsers":
+        """The batch's users, each (nearly) once: of the ``n_users`` that there are all, where the batch is not small
+        against them. A loss over these is the loss over ``users`` for less work."""
+        if n_users <= EVERYONE * len(self.users):
+            times = torch.zeros(n_users, device=self.users.device)
+            return CountedUsers(None, times.index_add_(0, self.users, torch.ones_like(self.users, dtype=times.dtype)))
+        if fixed_shapes(self.users.device):
+            return CountedUsers(self.users, torch.ones_like(self.users, dtype=torch.float32))
         times = self.users.bincount()  # faster than sorting
         users = times.nonzero().flatten()
-        return users, times[users].float()
+        return CountedUsers(users, times[users].float())
 
-    def entities(self, n_pairs: int) -> tuple[Tensor, Tensor]:
-        """The distinct users and items (positive or negative) of the batch's first ``n_pairs`` pairs, [n] each."""
-        items = torch.cat([self.positives[:n_pairs], self.negatives[:n_pairs]])
-        return self.users[:n_pairs].unique(), items.unique()
+    def entities(self, n_pairs: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """The ``distinct`` users, and the distinct items, positive or negative, of the batch's first ``n_pairs`` pairs."""
+        return distinct(self.users[:n_pairs]), distinct(torch.cat([self.positives[:n_pairs], self.negatives[:n_pairs]]))
+
+
+@dataclass
+class CountedUsers:
+    """Users and how often each is in a batch: ``index`` [n] int64, None for everyone in order, ``times`` [n] floats."""
+
+    index: Tensor | None
+    times: Tensor
+
+    def of(self, values: Tensor) -> Tensor:
+        """These users' rows of what there is for everyone: [n_users, …] → [n, …]."""
+        return values if self.index is None else values.index_select(0, self.index)
+
+    def mean(self, per_user: Tensor) -> Tensor:
+        """The mean over the batch of a loss of each of these users, [n]: one counts once for every pair that it has."""
+        return weighted_mean(per_user, self.times)
+
+
+def distinct(entities: Tensor) -> tuple[Tensor, Tensor]:
+    """Users or items [n], each once, and their weights, 1; where shapes are fixed all of them, the repeated with weight 0.
+
+    ``weighted_mean`` of a loss over them is its mean over the distinct ones, either way.
+    """
+    if fixed_shapes(entities.device):
+        entities = entities.sort().values
+        first = torch.ones_like(entities, dtype=torch.float32)
+        first[1:] = (entities[1:] != entities[:-1]).float()
+        return entities, first
+    entities = entities.unique()
+    return entities, torch.ones_like(entities, dtype=torch.float32)
 
 
 class Distiller:

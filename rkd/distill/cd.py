@@ -3,7 +3,7 @@
 import torch
 
 from ..lookup import ItemLists
-from ..losses import collaborative_distillation, weighted_mean
+from ..losses import collaborative_distillation
 from ..sampling import draw_ranks, ranking
 from .base import Distiller
 
@@ -47,6 +47,6 @@ class CD(Distiller):
         self.soft_labels = self.probability.gather(1, ranks)  # [n_users, L]
 
     def loss(self, student, batch):
-        users, counts = batch.unique_users
-        scores = student.scores(users, self.lists)  # [n, L]
-        return weighted_mean(collaborative_distillation(scores, self.soft_labels.index_select(0, users)), counts)
+        users = batch.counted_users(self.split.n_users)
+        scores = student.scores(users.index, self.lists)  # [n, L]
+        return users.mean(collaborative_distillation(scores, users.of(self.soft_labels)))

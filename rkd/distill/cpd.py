@@ -1,15 +1,15 @@
 """Consistent Preference Distillation, of the intermediate layer.        (MKD: Zhu & Zhang, arXiv 2311.04549)"""
 
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 
 import torch
 
 from ..consistency import inconsistency, ranked_sample
-from ..losses import cosine_distance, list_consistency, pair_consistency, weighted_mean
+from ..losses import cosine_distance, list_consistency, pair_consistency
 from ..sampling import NegativeSampler, draw_ranks, ranking
 from .base import Distiller
-from .projector import Projector
+from .projector import Projector, over_entities
 
 SAMPLINGS = ("rank-aware", "random")
 
@@ -69,34 +69,30 @@ class CPD(Distiller):
         return self.uniform(users[:, None].expand(-1, self.q), self.generator)
 
     def loss(self, student, batch):
-        u, i, j = (entities[:self.n_pairs] for entities in (batch.users, batch.positives, batch.negatives))
-        loss = self.feature_distance(student, u.unique(), i.unique(), j.unique())
+        loss = over_entities(batch, self.n_pairs,
+                             partial(self.distances, self.user_factors, self.of_users, student.users),
+                             partial(self.distances, self.item_factors, self.of_items, student.items))
         if self.pairwise or self.listwise:
+            u, i, j = (entities[:self.n_pairs] for entities in (batch.users, batch.positives, batch.negatives))
             loss = loss + self.turned(student, u, i, j)
         return loss
 
-    def feature_distance(self, student, u, i, j):
-        """L_FD of distinct entities, [n] each."""
-        items = torch.cat([i, j])
-        t_u, t_i = self.user_factors.index_select(0, u), self.item_factors.index_select(0, items)
-        of_users = cosine_distance(t_u, self.of_users(student.users(u), dropout=self.dropout))
-        of_items = cosine_distance(t_i, self.of_items(student.items(items), dropout=self.dropout))
-        positive, negative = of_items.split([len(i), len(j)])
-        return of_users.mean() + (positive.mean() + negative.mean()) / 2
+    def distances(self, teacher_factors, projector, rows_of_student, entities):
+        """D of each entity, [n]."""
+        return cosine_distance(teacher_factors.index_select(0, entities),
+                               projector(rows_of_student(entities), dropout=self.dropout))
 
     def turned(self, student, u, i, j):
-        """pairwise · L_pair + listwise · L_list of the pairs (u, i, j), [n] each; every entity is projected once."""
-        users, row, counts = u.unique(return_inverse=True, return_counts=True)  # u = users[row]
-        listed = self.lists.index_select(0, users) if self.listwise else u.new_empty(len(users), 0)  # [n, Q]
-        items, column = torch.cat([i, j, listed.flatten()]).unique(return_inverse=True)
-        s_u, s_i = student.users(users).detach(), student.items(items).detach()
-        before, after = s_u @ s_i.T, self.of_users(s_u) @ self.of_items(s_i).T  # [users, items]
-        i, j, listed = column.split([len(i), len(j), listed.numel()])
-        loss = self.pairwise * pair_consistency(*(scores[row, i] - scores[row, j] for scores in (before, after)))
+        """pairwise · L_pair + listwise · L_list of the pairs (u, i, j), [n] each."""
+        items = torch.stack([i, j], 1)
         if self.listwise:
-            listed = listed.view(len(users), -1)
-            per_user = list_consistency(before.gather(1, listed), after.gather(1, listed), self.tau)
-            loss = loss + self.listwise * weighted_mean(per_user, counts.float())
+            items = torch.cat([items, self.lists.index_select(0, u)], 1)  # [n, 2 + Q]
+        s_u, s_i = student.users(u).detach(), student.items(items).detach()  # [n, d_s], [n, 2 + Q, d_s]
+        before = (s_i @ s_u[:, :, None]).squeeze(2)  # [n, 2 + Q]
+        after = self.of_items.scores(self.of_users(s_u), s_i)
+        loss = self.pairwise * pair_consistency(*(scores[:, 0] - scores[:, 1] for scores in (before, after)))
+        if self.listwise:
+            loss = loss + self.listwise * list_consistency(before[:, 2:], after[:, 2:], self.tau).mean()
         return loss
 
     @cached_property

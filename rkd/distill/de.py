@@ -2,6 +2,7 @@
 
 from itertools import chain
 
+from ..losses import weighted_mean
 from .base import Distiller
 from .experts import Experts, temperature
 
@@ -37,11 +38,14 @@ class DE(Distiller):
         return self.distance(*self.embeddings(student, batch))
 
     def embeddings(self, student, batch):
-        """(users', items') embeddings of the student, [n, d_s] each, and the same of the teacher, [n, d_t] each."""
-        users, items = batch.entities(self.n_pairs)
+        """(users', items') embeddings of the student, [n, d_s] each, the same of the teacher, [n, d_t] each, and weights,
+        [n] each (see base.distinct)."""
+        (users, of_users), (items, of_items) = batch.entities(self.n_pairs)
         return ((student.users(users), student.items(items)),
-                (self.user_factors.index_select(0, users), self.item_factors.index_select(0, items)))
+                (self.user_factors.index_select(0, users), self.item_factors.index_select(0, items)),
+                (of_users, of_items))
 
-    def distance(self, s, t):
-        """The loss for pairs, users' and items', of the student's and the teacher's embeddings."""
-        return sum(experts.distance(*pair, self.temperature) for experts, *pair in zip(self.experts, s, t))
+    def distance(self, s, t, weights):
+        """The loss for pairs, users' and items', of the student's and the teacher's embeddings and the weights."""
+        return sum(weighted_mean(experts.distances(*pair, self.temperature), weight)
+                   for experts, *pair, weight in zip(self.experts, s, t, weights))

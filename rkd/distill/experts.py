@@ -7,6 +7,7 @@ from torch import Generator, Tensor
 from torch.nn import Parameter
 from torch.nn.functional import log_softmax
 
+from ..lookup import by_group
 from ..sampling import gumbel
 from .projector import Projector
 
@@ -40,28 +41,18 @@ class Experts(Projector):
         """The expert that the gate prefers for each teacher embedding [n, d_t], no noise added: [n] int64."""
         return torch.addmm(self.gate_bias, teacher, self.gate).argmax(1)
 
-    def distance(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-        """Mean ‖t − f(s)‖² of n entities' embeddings, student [n, d_s] and teacher [n, d_t]: a scalar."""
+    def distances(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+        """‖t − f(s)‖² of n entities' embeddings, student [n, d_s] and teacher [n, d_t]: [n]."""
         log_alpha = log_softmax(torch.addmm(self.gate_bias, teacher, self.gate), 1)
         perturbed = log_alpha + gumbel(log_alpha, self.generator)  # [n, M]
-        if temperature < SHARP:
-            return self._distance_to_winner(student, teacher, perturbed.argmax(1))
-        z = torch.softmax(perturbed / temperature, 1)
-        return (teacher - self(student, z)).square().sum(1).mean()
+        if temperature >= SHARP:
+            mapped = self(student, torch.softmax(perturbed / temperature, 1))
+        else:
+            mapped = self.of_winner(student, perturbed.argmax(1))
+        return (teacher - mapped).square().sum(1)
 
-    def _distance_to_winner(self, student: Tensor, teacher: Tensor, winner: Tensor) -> Tensor:
+    def of_winner(self, student: Tensor, winner: Tensor) -> Tensor:
+        """Each entity's embedding mapped by one expert, winner [n] int64: [n, d_s] → [n, d_t]."""
         rows, slot = by_group(student, winner, len(self.first))  # [M, most, d_s], each expert's own
-        hidden = torch.baddbmm(self.first_bias[:, None], rows, self.first).relu()  # [M, most, h]
-        mapped = torch.baddbmm(self.second_bias[:, None], hidden, self.second).flatten(0, 1).index_select(0, slot)
-        return (teacher - mapped).square().sum(1).mean()
-
-
-def by_group(rows: Tensor, group: Tensor, n_groups: int) -> tuple[Tensor, Tensor]:
-    """rows [n, d] of the groups that they are in ([n] int64), one group a matrix, zeros below its rows: [G, most, d];
-    and where each row went: [n], into [G · most]."""
-    sizes, order = group.bincount(minlength=n_groups), group.argsort(stable=True)
-    place = torch.empty_like(group)
-    place[order] = torch.arange(len(group), device=group.device) - (sizes.cumsum(0) - sizes)[group[order]]
-    most = int(sizes.max())
-    slot = group * most + place
-    return rows.new_zeros(n_groups * most, rows.shape[1]).index_copy(0, slot, rows).view(n_groups, most, -1), slot
+        hidden = torch.baddbmm(self.first_bias[:, None], rows, self.first).relu_()  # [M, most, h]
+        return torch.baddbmm(self.second_bias[:, None], hidden, self.second).flatten(0, 1).index_select(0, slot)

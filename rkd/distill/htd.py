@@ -1,8 +1,8 @@
 """Hierarchical Topology Distillation: how embeddings lie to each other, by groups.  (Kang et al., KDD 2021)"""
 
 import torch
-from torch.nn.functional import one_hot
 
+from ..lookup import members
 from ..losses import entity_topology, group_topology
 from .de import DE
 
@@ -30,8 +30,8 @@ class HTD(DE):
 
     def loss(self, student, batch):
         embeddings = self.embeddings(student, batch)
-        member = one_hot(self.group(embeddings[1]), 2 * self.n_experts).to(embeddings[0][0].dtype)  # [n, G]
-        s, t = map(torch.cat, embeddings)  # [n, d_s], [n, d_t], users first
+        s, t, weight = map(torch.cat, embeddings)  # [n, d_s], [n, d_t], [n], users first
+        member = members(self.group(embeddings[1]), 2 * self.n_experts) * weight[:, None]  # [n, G]; repeated: no group's
         topology = entity_topology(s, t, member) + group_topology(s, t, member)
         return self.alpha * topology + (1 - self.alpha) * self.distance(*embeddings)
 

@@ -1,5 +1,6 @@
 """Neighbour-based Knowledge Distillation, of the input layer.        (MKD: Zhu & Zhang, arXiv 2311.04549)"""
 
+from functools import partial
 from itertools import chain
 
 import torch
@@ -7,7 +8,7 @@ import torch
 from ..losses import cosine_distance
 from ..neighbours import nearest
 from .base import Distiller
-from .projector import Projector
+from .projector import Projector, over_entities
 
 MIXES = ("none", "hard", "soft")
 SIDES = ("both", "users", "items")
@@ -51,14 +52,9 @@ class NKD(Distiller):
         return chain(*(projector.parameters() for projector in self.projectors.values()))
 
     def loss(self, student, batch):
-        u, i, j = (entities[:self.n_pairs].unique() for entities in (batch.users, batch.positives, batch.negatives))
-        loss = 0.0
-        if "users" in self.sides:
-            loss = self.distances("users", student.input_users, u).mean()
-        if "items" in self.sides:
-            positive, negative = self.distances("items", student.input_items, torch.cat([i, j])).split([len(i), len(j)])
-            loss = loss + (positive.mean() + negative.mean()) / 2
-        return loss
+        of_users, of_items = (partial(self.distances, side, rows) if side in self.sides else None
+                              for side, rows in zip(SIDES[1:], (student.input_users, student.input_items)))
+        return over_entities(batch, self.n_pairs, of_users, of_items)
 
     def distances(self, side, rows_of_student, entities):
         """D of each entity, [n]; rows_of_student: entities → the student's input embeddings."""

@@ -3,7 +3,7 @@
 import torch
 
 from ..lookup import ItemLists
-from ..losses import ranking_distillation, weighted_mean
+from ..losses import ranking_distillation
 from ..sampling import NegativeSampler, ranking
 from .base import Distiller
 
@@ -39,19 +39,19 @@ class RD(Distiller):
             self.random_items = ItemLists(drawn, self.split.n_items)
 
     def loss(self, student, batch):
-        users, counts = batch.unique_users
-        scores = student.scores(users, self.top)  # [n, K]
+        users = batch.counted_users(self.split.n_users)
+        scores = student.scores(users.index, self.top)  # [n, K]
         weight = self.position_weight.expand_as(scores)
         if self.dynamic:
             weight = weight * self.discrepancy(student, users, scores.detach())
             weight = weight / weight.sum(1, keepdim=True).clamp(min=1e-12)
-        return weighted_mean(ranking_distillation(scores, weight), counts)
+        return users.mean(ranking_distillation(scores, weight))
 
     @torch.no_grad()
     def discrepancy(self, student, users, scores):
         """max(0, tanh(mu · (r̂ − r))) for the student's scores of the teacher's items, [n, K]; r̂ is its rank of them."""
-        sampled = student.scores(users, self.random_items)  # [n, n_samples]
+        sampled = student.scores(users.index, self.random_items)  # [n, n_samples]
         just_above = scores + 1e-5 * scores.abs()  # the same item's score may differ by rounding between two products
         above = torch.gt(sampled[:, None], just_above[:, :, None], out=scores.new_empty(0)).sum(2)  # [n, K]; as floats: faster
-        estimate = above / self.n_samples * self.n_untrained[users][:, None] + 1
+        estimate = above / self.n_samples * users.of(self.n_untrained)[:, None] + 1
         return torch.tanh(self.mu * (estimate - self.ranks)).clamp(min=0)

@@ -4,7 +4,7 @@ import torch
 
 from ..data import Interactions
 from ..lookup import ItemLists
-from ..losses import relaxed_ranking, weighted_mean
+from ..losses import relaxed_ranking
 from ..sampling import NegativeSampler, draw_ranks, ranking
 from .base import Distiller
 
@@ -46,8 +46,8 @@ class RRD(Distiller):
         self.lists = ItemLists(torch.cat([interesting, uninteresting], 1), self.split.n_items)
 
     def loss(self, student, batch):
-        users, counts = batch.unique_users
-        scores = student.scores(users, self.lists)  # [n, K + L]
+        users = batch.counted_users(self.split.n_users)
+        scores = student.scores(users.index, self.lists)  # [n, K + L]
         if self.sigmoid:
             scores = scores.sigmoid()
-        return weighted_mean(relaxed_ranking(scores[:, :self.k], scores[:, self.k:]), counts)
+        return users.mean(relaxed_ranking(scores[:, :self.k], scores[:, self.k:]))

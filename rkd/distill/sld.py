@@ -4,7 +4,7 @@ import torch
 from torch.nn.functional import pad
 
 from ..lookup import ItemLists, dots
-from ..losses import soft_label_distillation, soft_labels, weighted_mean
+from ..losses import soft_label_distillation, soft_labels
 from ..popularity import items_by_group
 from ..sampling import draw_places, ranking_within, trained
 from .base import Distiller
@@ -66,11 +66,11 @@ class SLD(Distiller):
         return torch.cat([ranked.gather(1, places).clamp(min=0), uninteresting], 1), torch.cat([possible, fresh], 1)
 
     def loss(self, student, batch):
-        users, counts = batch.unique_users
-        present = self.present.index_select(0, users)
-        scores = student.scores(users, self.lists).view(present.shape)  # [n, strata, L]
-        label = soft_labels(self.teacher_scores.index_select(0, users), scores.detach(), present, self.gamma, self.tau)
-        return weighted_mean(soft_label_distillation(scores, label, present, self.student_tau).mean(1), counts)
+        users = batch.counted_users(self.split.n_users)
+        present = users.of(self.present)
+        scores = student.scores(users.index, self.lists).view(present.shape)  # [n, strata, L]
+        label = soft_labels(users.of(self.teacher_scores), scores.detach(), present, self.gamma, self.tau)
+        return users.mean(soft_label_distillation(scores, label, present, self.student_tau).mean(1))
 
 
 class StratifiedSLD(SLD):

@@ -3,7 +3,7 @@
 import torch
 
 from ..lookup import ItemLists
-from ..losses import pairwise_distillation, weighted_mean
+from ..losses import pairwise_distillation
 from ..popularity import items_by_group
 from ..sampling import draw_two_ranks, ranking_within
 from .base import Distiller
@@ -50,6 +50,6 @@ class UnKD(Distiller):
         return tuple(torch.where(self.possible, items, -1) for items in self.lists.items.chunk(2, 1))
 
     def loss(self, student, batch):
-        users, counts = batch.unique_users
-        scores = student.scores(users, self.lists)  # [n, 2 · pairs]
-        return weighted_mean(pairwise_distillation(*scores.chunk(2, 1), self.possible.index_select(0, users)), counts)
+        users = batch.counted_users(self.split.n_users)
+        scores = student.scores(users.index, self.lists)  # [n, 2 · pairs]
+        return users.mean(pairwise_distillation(*scores.chunk(2, 1), users.of(self.possible)))
