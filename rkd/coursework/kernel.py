@@ -106,8 +106,9 @@ class Kernel:
 
     def _has_memory(self) -> bool:
         """Whether a cell that asked for too much has given it back: a quarter of the limit can be had."""
+        probe = new_code_cell(f"__import__('mmap').mmap(-1, {self.limits.memory << 18}).close()")
         try:
-            self.client.execute_cell(new_code_cell(f"__import__('mmap').mmap(-1, {self.limits.memory << 18}).close()"), 0)
+            self.client.execute_cell(probe, 0)
         except (CellExecutionError, CellTimeoutError, TimeoutError, DeadKernelError):
             return False
         return True

@@ -16,7 +16,7 @@ def grade_all(paths: list[Path], to: Path, limits: Limits = Limits(), log=print)
     """Grade notebooks, and every notebook in folders; write NAME.json and NAME.md of each into ``to``, under the same
     folders, and for more than one notebook or for a folder grades.csv. A line on each as it is done.
 
-    Raises ValueError for a path that does not exist, for folders without a notebook, and where nothing can be written.
+    Raises ValueError for a path that does not exist, folders without a notebook, and where nothing can be written.
     """
     known, found = exercises(), submissions(paths)
     to.mkdir(parents=True, exist_ok=True)
@@ -38,8 +38,8 @@ def grade_all(paths: list[Path], to: Path, limits: Limits = Limits(), log=print)
 
 
 def submissions(paths: list[Path]) -> dict[str, Path]:
-    """Name → notebook: those given, and all but hidden ones in the folders given, named from there. Raises ValueError as
-    above."""
+    """Name → notebook: those given, and all but hidden ones in the folders given, named from there. Raises ValueError
+    as above."""
     found = {}
     for path in paths:
         if path.is_dir():
