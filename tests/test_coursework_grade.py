@@ -12,7 +12,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from rkd.__main__ import main
 from rkd.coursework import grade as grading
 from rkd.coursework.grade import Grade, Mark, exercises, grade, recognised
-from rkd.coursework.kernel import Limits
+from rkd.coursework.kernel import Kernel, Limits
 from rkd.coursework.release import SOURCES, graded, solution_copy, student_copy
 from rkd.coursework.report import grade_all, markdown, submissions
 
@@ -151,6 +151,7 @@ def test_cells_that_misbehave(tmp_path):
                 new_code_cell("import time\nwhile True:\n    try:\n        time.sleep(1)\n    except BaseException:\n"
                               "        pass"),
                 new_code_cell("while True:\n    print('x' * 1000)"),
+                new_code_cell("hog = []\nwhile True:\n    hog.append(bytearray(1 << 27))"),
                 new_code_cell("import subprocess\nchild = subprocess.Popen(['sleep', '600'])\n"
                               f"open({str(tmp_path / 'child')!r}, 'a').write(f'{{child.pid}} ')"),
                 new_code_cell("import os; os._exit(3)"),
@@ -170,11 +171,32 @@ def test_cells_that_misbehave(tmp_path):
     assert why["recall_and_ndcg", False] == "it was stopped: it prints without end"
     assert "it raises RuntimeError" in why["popular_half", False] and "memory" in why["popular_half", False]
     assert found.notes == ["the cell that begins 'import time' was left out, since it was stopped after 4 s",
+                           "the cell that begins 'hog = []' was left out, since it took too much memory",
                            "the cell that begins 'import os; os._exit(3)' was left out, since it ended the kernel (a "
                            "crash, an exit or too much memory)"]
     assert 0 < int((tmp_path / "size").read_text()) <= 1 << 26
     children = [int(number) for number in (tmp_path / "child").read_text().split()]
     assert os.listdir() == [] and len(children) >= 3 and not any(map(alive, children))
+
+
+@pytest.mark.parametrize("left, error, words", [
+    ("", "SystemExit: 0", "raises SystemExit: 0"), ("", "was stopped: it prints without end", "was stopped: it prints"),
+    ('{"dict": []}\n', None, "gives no answer that can be read"), ("[1, 2]\n[3]\n", None, "cannot be judged")])
+def test_functions_without_an_answer(left, error, words, tmp_path, monkeypatch):
+    """One that ends the cell, one that floods, and ones that write into the file of answers."""
+    def run(self, code):
+        (tmp_path / "answers.jsonl").write_text(left)
+        return error
+
+    monkeypatch.setattr(Kernel, "run", run)
+    found, alive = Kernel(None, tmp_path, LIMITS, 0).ask("dcg", grading.asked("dcg")[:2])
+    assert alive and len(found) == 2 and words in grading.verdict("dcg", found, hidden=False)
+
+
+def test_lost_metadata(tmp_path):
+    """The functions' names tell of which exercise it is."""
+    path = save(tmp_path / "mine.ipynb", new_code_cell("x = 1\ndef unkd_loss(better, worse, possible):\n    return 0"))
+    assert grade(path, exercises(), Limits(total=0)).exercise == "04_unkd"
 
 
 def test_no_time_left(tmp_path):
@@ -201,6 +223,10 @@ def test_strange_metadata(tmp_path):
 def test_which_submissions(tmp_path):
     a, b = save(tmp_path / "x" / "a.ipynb"), save(tmp_path / "x" / "y" / "b.ipynb")
     assert submissions([tmp_path / "x"]) == {"a.ipynb": a, "y/b.ipynb": b} and submissions([b]) == {"b.ipynb": b}
+    for name in (".b.ipynb", "__MACOSX/._b.ipynb", ".trash/b.ipynb", "folder.ipynb/notes.txt"):
+        (tmp_path / "x" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "x" / name).touch()
+    assert list(submissions([tmp_path / "x"])) == ["a.ipynb", "y/b.ipynb"]
     (tmp_path / "empty").mkdir()
     for paths, words in (([tmp_path / "empty"], "there is no notebook in"),
                          ([tmp_path / "no"], "no file and no folder"), ([a, tmp_path / "x"], "a.ipynb is given twice")):
@@ -215,6 +241,23 @@ def test_mistakes_on_the_command_line(arguments, words, capsys):
     assert main(["grade", *arguments]) == 2
     error = capsys.readouterr().err
     assert error.startswith("rkd: ") and words in error and error.count("\n") == 1
+
+
+def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch, capsys):
+    """It is said before anything is graded."""
+    path = save(tmp_path / "a.ipynb")
+    assert main(["grade", str(path), "--to", str(path)]) == 2 and "File exists" in capsys.readouterr().err
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(ValueError, match="nothing can be written into .*grades"):
+        grade_all([path], tmp_path / "grades")
+
+
+def test_what_is_no_text(tmp_path, monkeypatch):
+    odd = Grade("a.ipynb", "01_bpr", [Mark("bpr_loss", True, 0, 1, "it raises ValueError: \ud800")])
+    monkeypatch.setattr("rkd.coursework.report.grade", lambda *_: odd)
+    grade_all([save(tmp_path / "x" / "a.ipynb").parent], tmp_path / "grades", log=lambda line: None)
+    for name in ("a.md", "a.json", "grades.csv"):
+        assert r"\ud800" in (tmp_path / "grades" / name).read_text(encoding="utf-8")
 
 
 def test_one_submission_has_no_table(tmp_path):

@@ -51,6 +51,14 @@ def test_mistakes_are_called_by_their_name(task):
         assert said(task, wrong) == f"{task}: {words}"
 
 
+def test_a_stub_of_another_tool():
+    """nbgrader's own say nothing of lines."""
+    def stub(hits):
+        raise NotImplementedError()
+
+    assert said("dcg", stub) == "dcg: it is not written yet"
+
+
 def test_a_wrong_answer_is_shown_without_a_traceback():
     assert Wrong("a: b")._render_traceback_() == ["Not right yet: a: b"]
 

@@ -54,7 +54,7 @@ def plain(value):
         return value
     if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "biuf":
         return torch.from_numpy(np.array(value))
-    if isinstance(value, Tensor):
+    if isinstance(value, Tensor) and not value.is_complex():
         return value.detach().cpu().clone()
     if isinstance(value, (tuple, list)):
         return [plain(x) for x in value]

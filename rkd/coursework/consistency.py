@@ -80,6 +80,11 @@ TURNED_MISTAKES = {
 
 PAIR_MISTAKES = {
     "a gradient is let into the student: these two terms train the projectors alone (detach the embeddings)": _penalty,
+    "a gradient is let into the student by way of after: detach the embeddings there as well":
+        lambda u, i, j, a, b: (-_margin(u, i, j).detach() * _margin(u @ a, i @ b, j @ b)).relu().mean(),
+    "a gradient is let into the student by way of before: detach it":
+        lambda u, i, j, a, b: (-_margin(u, i, j) * _margin(
+            u.detach() @ a, i.detach() @ b, j.detach() @ b)).relu().mean(),
     "it punishes preferences that are kept: the sign is turned": _other_cost(lambda b, a: (b * a).relu()),
     "max(0, ·) is missing: pairs that are kept earn a reward without end": _other_cost(lambda b, a: -b * a),
     "it is the sum over the pairs; the mean is asked for": lambda u, *rest: pair_penalty(u, *rest) * len(u),

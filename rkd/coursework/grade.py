@@ -6,6 +6,7 @@ difference what a submission does to its test cells, to ``check`` or to rkd. Whi
 come from the exercise's source.
 """
 
+import re
 import tempfile
 import time
 from dataclasses import asdict, dataclass, field
@@ -18,6 +19,7 @@ from .checking import TASKS
 from .kernel import Kernel, Killed, Limits, fresh
 from .release import SOURCES, UNANSWERED, graded
 
+DEFINED = re.compile(r"^def (\w+)", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Mark:
@@ -124,7 +126,8 @@ def grade(path: Path, known: list[Exercise], limits: Limits = Limits()) -> Grade
     except Exception as error:  # anything may stand in a file that a student has saved
         result.notes.append(f"this is no notebook that can be read ({type(error).__name__})")
         return result
-    exercise = recognised(path, {cell.id for cell in cells}, known)
+    defined = {name for cell in cells if cell.code for name in DEFINED.findall(cell.source)}
+    exercise = recognised(path, {cell.id for cell in cells} | defined, known)
     if exercise is None:
         result.notes.append("it is of no exercise known here: neither its cells nor its name tell of which")
         return result
@@ -139,15 +142,24 @@ def grade(path: Path, known: list[Exercise], limits: Limits = Limits()) -> Grade
                      for n, why in sorted(left_out.items())]
     failed = {run[n].id: why for n, why in (left_out | errors).items()}
     for task, hidden, possible in exercise.tests:
-        reason = TASKS[task].verdict(found[task, hidden], hidden)
+        reason = verdict(task, found[task, hidden], hidden)
         if reason and NO_FUNCTION in reason and task in failed:
             reason = f"{NO_FUNCTION}, since its cell failed: {failed[task]}"
         result.marks.append(Mark(task, hidden, 0 if reason else possible, possible, reason))
     return result
 
 
+def verdict(task: str, answers: list[dict], hidden: bool) -> str | None:
+    """What is wrong with a task's answers, in words; None where all are right."""
+    try:
+        return TASKS[task].verdict(answers, hidden)
+    except Exception as error:  # answers that a submission has forged may be anything
+        return f"its answer cannot be judged ({type(error).__name__})"
+
+
 def recognised(path: Path, ids: set, known: list[Exercise]) -> Exercise | None:
-    """The exercise with the most grade_ids in common; without any, the one whose name is in the file's."""
+    """The exercise with the most grade_ids, or names of functions, in common; without any, the one whose name is in the
+    file's."""
     best = max(known, key=lambda exercise: len(ids & exercise.ids))
     return best if ids & best.ids else next((exercise for exercise in known if exercise.name in path.name), None)
 

@@ -93,13 +93,25 @@ class Kernel:
         try:
             self.client.execute_cell(cell, 0)
         except CellExecutionError as error:
-            flooded = self.client.printed > MOST_OUTPUT and error.ename == "KeyboardInterrupt"
-            return "was stopped: it prints without end" if flooded else _line(f"{error.ename}: {error.evalue}")
+            if self.client.printed > MOST_OUTPUT and error.ename == "KeyboardInterrupt":
+                return "was stopped: it prints without end"
+            if "memory" in f"{error.ename} {error.evalue}".lower() and not self._has_memory():
+                raise Killed("took too much memory") from None
+            return _line(f"{error.ename}: {error.evalue}")
         except (CellTimeoutError, TimeoutError):
             raise Killed(f"was stopped after {self.client.timeout} s") from None
         except DeadKernelError:
             raise Killed("ended the kernel (a crash, an exit or too much memory)") from None
         return None
+
+    def _has_memory(self) -> bool:
+        """Whether a cell that asked for too much has given it back: a quarter of the limit can be had."""
+        probe = new_code_cell(f"__import__('mmap').mmap(-1, {self.limits.memory << 18}).close()")
+        try:
+            self.client.execute_cell(probe, 0)
+        except (CellExecutionError, CellTimeoutError, TimeoutError, DeadKernelError):
+            return False
+        return True
 
     def ask(self, name: str, cases: list) -> tuple[list[dict], bool]:
         """What the kernel's function ``name`` answers to cases [[given, gradient_of], …], see answers.answer, and
@@ -111,11 +123,12 @@ class Kernel:
         code = f"__import__('_answers').write_answers({function}, {str(asked)!r}, {str(told)!r})"
         alive, error = True, None
         try:
-            error = self.run(code)
+            if (error := self.run(code)) and not error.startswith("was "):
+                error = f"raises {error}"
         except Killed as killed:
             alive, error = False, str(killed)
         found = []
-        with suppress(OSError, ValueError, TypeError, KeyError, RuntimeError):  # a line may be cut off, or another's
+        with suppress(Exception):  # a line may be cut off, or another's
             found += [answers.decode(json.loads(line)) for line in told.read_text().splitlines()[:len(cases)]]
         missing = {"error": ["Stopped", error or "gives no answer that can be read"]}
         return found + [missing] * (len(cases) - len(found)), alive

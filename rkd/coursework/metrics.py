@@ -133,6 +133,7 @@ RANKED_MISTAKES = {
     "it is off by one rank: the best item is left out": lambda s, t, k: ranked(s, t, k + 1)[:, 1:],
     "the items are right, their order is not: best first is asked for":
         lambda s, t, k: ranked(s, t, k).sort(1).values,
+    "the k best are listed backwards: best first is asked for": lambda s, t, k: ranked(s, t, k).flip(1),
     "the ids count from 1; items count from 0": lambda s, t, k: ranked(s, t, k) + 1,
 }
 

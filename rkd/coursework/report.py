@@ -2,20 +2,26 @@
 
 import csv
 import json
+import os
 from pathlib import Path
 
 from ..files import write_whole
 from .grade import Grade, exercises, grade
 from .kernel import Limits
 
+ESCAPED = "backslashreplace"  # an error's message, or an answer, may hold what is no text
+
 
 def grade_all(paths: list[Path], to: Path, limits: Limits = Limits(), log=print) -> list[Grade]:
     """Grade notebooks, and every notebook in folders; write NAME.json and NAME.md of each into ``to``, under the same
     folders, and for more than one notebook or for a folder grades.csv. A line on each as it is done.
 
-    Raises ValueError for a path that does not exist and for folders without a notebook.
+    Raises ValueError for a path that does not exist, folders without a notebook, and where nothing can be written.
     """
     known, found = exercises(), submissions(paths)
+    to.mkdir(parents=True, exist_ok=True)
+    if not os.access(to, os.W_OK):
+        raise ValueError(f"nothing can be written into {to}")
     grades = []
     for name, path in found.items():
         result = grade(path, known, limits)
@@ -27,18 +33,18 @@ def grade_all(paths: list[Path], to: Path, limits: Limits = Limits(), log=print)
         log(f"{name}: {result.exercise or 'no exercise'}, {result.points:g} of {result.possible:g} points"
             + f", {result.by_hand:g} by hand" * bool(result.by_hand))
     if len(grades) > 1 or any(path.is_dir() for path in paths):
-        to.mkdir(parents=True, exist_ok=True)
         write_whole(to / "grades.csv", lambda scratch: _write_table(grades, scratch))
     return grades
 
 
 def submissions(paths: list[Path]) -> dict[str, Path]:
-    """Name → notebook: those given, and all in the folders given, named from there. Raises ValueError as above."""
+    """Name → notebook: those given, and all but hidden ones in the folders given, named from there. Raises ValueError
+    as above."""
     found = {}
     for path in paths:
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
-            named = {str(p.relative_to(path)): p for p in inside}
+            inside = {str(p.relative_to(path)): p for p in sorted(path.rglob("*.ipynb")) if p.is_file()}
+            named = {name: p for name, p in inside.items() if not any(part[0] == "." for part in Path(name).parts)}
             if not named:
                 raise ValueError(f"there is no notebook in {path}")
         elif path.is_file():
@@ -73,11 +79,11 @@ def _cell(text: str) -> str:
 
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, lambda scratch: scratch.write_text(text, encoding="utf-8"))
+    write_whole(path, lambda scratch: scratch.write_text(text, encoding="utf-8", errors=ESCAPED))
 
 
 def _write_table(grades: list[Grade], path: Path) -> None:
-    with open(path, "w", newline="", encoding="utf-8") as file:
+    with open(path, "w", newline="", encoding="utf-8", errors=ESCAPED) as file:
         table = csv.writer(file)
         table.writerow(["submission", "exercise", "points", "possible", "by_hand", "reasons"])
         for g in grades:

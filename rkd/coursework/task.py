@@ -49,7 +49,8 @@ def said_of(found: dict) -> str | None:
     """What is wrong with an answer whatever the task: an error, or an argument changed in place."""
     if "error" in found:
         name, message = found["error"]
-        words = {"NotImplementedError": f"it is not written yet ({message})", "Stopped": f"it {message}"}
+        unwritten = "it is not written yet" + f" ({message})" * bool(message)
+        words = {"NotImplementedError": unwritten, "Stopped": f"it {message}"}
         if message == NO_FUNCTION:
             return NO_FUNCTION
         return words.get(name, f"it raises {name}: {message}")
@@ -110,13 +111,13 @@ def differs(found, expected, words=None) -> str | None:
     if isinstance(expected, list):
         place = next(i for i, pair in enumerate(zip(found, expected)) if not close(*pair))
         return f"its {('first', 'second', 'third')[place]} value is wrong: {differs(found[place], expected[place])}"
-    if words and (said := words(found, expected)):
-        return said
     a, b = (torch.as_tensor(x).double() for x in (found, expected))
     if bool((a.isnan() & ~b.isnan()).any()):
         return "it returns NaN, not a number, where there is one"
     if bool((a.isinf() & ~b.isinf()).any()):
         return "it returns infinity: something overflows, or a logarithm is taken of 0"
+    if words and (said := words(found, expected)):
+        return said
     place = tuple(((a - b).abs() > 1e-6 + 2e-4 * b.abs()).nonzero()[0].tolist())
     where = f" at {list(place)}" if place else ""
     return f"it differs from the formula: {a[place].item():.5g} in place of {b[place].item():.5g}{where}"
@@ -125,7 +126,9 @@ def differs(found, expected, words=None) -> str | None:
 def form(value) -> str:
     """A value's form in words: what it is, and its shape."""
     if isinstance(value, list):
-        return f"{len(value)} values ({'; '.join(map(form, value))})"
+        forms = [form(x) for x in value]
+        each = f"each {forms[0]}" if len(forms) > 1 and len(set(forms)) == 1 else "; ".join(forms)
+        return f"{len(value)} value{'s' * (len(value) != 1)}" + f" ({each})" * bool(value)
     if isinstance(value, Tensor) and value.dim():
         return f"a tensor of shape {list(value.shape)}"
     if number(value):
