@@ -21,6 +21,7 @@ from scipy.sparse import csr_matrix
 
 import rkd
 from rkd.data import Interactions, Split
+from rkd.runs import split_of
 from rkd.tuned import tuned
 
 
@@ -111,6 +112,12 @@ def fit_cornac(split: Split, dim: int, epochs: int, seed: int = 0) -> Fitted:
 
 
 FITS = {"rkd": fit_rkd, "implicit": fit_implicit, "cornac": fit_cornac}
+
+
+def warm_up() -> None:
+    """Fit little data with every library, for what each loads once in a process (rkd, by torch's Adam, for a second)."""
+    for fit in FITS.values():
+        fit(split_of("synthetic"), 10, 1)
 
 
 def matrix(part: Interactions) -> csr_matrix:

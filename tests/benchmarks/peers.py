@@ -18,13 +18,16 @@ import tuning
 from libraries import FITS
 from measure import alone, machine
 
+from rkd import DataError
+from rkd.runs import split_of
+
 DIMS = (100, 10)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--datasets", type=names, default=["ml-100k", "citeulike", "ml-1m"])
-    parser.add_argument("--distillers", type=names, default=["citeulike"], help="data sets to time every distiller on")
+    parser.add_argument("--distillers", type=names, default=["citeulike"], help="those of them to time every distiller on")
     parser.add_argument("--repeats", type=int, default=3, help="of each measurement; seeds of the time to quality")
     parser.add_argument("--tune", type=names, default=[], help="choose implicit's settings on these, no more")
     arguments = parser.parse_args()
@@ -33,7 +36,9 @@ def main() -> None:
             tuning.tune(dataset, say)
         return
     rows = []
-    for row in measurements(arguments.datasets, arguments.distillers, arguments.repeats):
+    datasets = [dataset for dataset in arguments.datasets if there(dataset)]
+    distillers = [dataset for dataset in arguments.distillers if dataset in datasets]
+    for row in measurements(datasets, distillers, arguments.repeats):
         rows.append(row)
         say(report.line(row))
     report.write(rows, machine("rkd", "torch", "numpy", "implicit", "cornac"))
@@ -74,6 +79,16 @@ def quality_rows(dataset: str, runs: list[dict]):
         values = {name: statistics.median(math.inf if run[key] is None else run[key] for run in runs)
                   for name, key in (("rkd", ours), ("implicit", theirs))}
         yield from beside(dataset, measure, tuning.DIM, values)
+
+
+def there(dataset: str) -> bool:
+    """Whether the data can be had; says why where not."""
+    try:
+        split_of(dataset)
+    except DataError as error:
+        say(f"{dataset} is left out: {error}")
+        return False
+    return True
 
 
 def names(text: str) -> list[str]:

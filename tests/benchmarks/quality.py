@@ -7,7 +7,7 @@ split and evaluation are the same for both; test data decide nothing else. The c
 
 import tuning
 from kept import Keeper
-from libraries import fit_implicit, fit_rkd
+from libraries import fit_implicit, fit_rkd, warm_up
 from tuning import trial
 
 from rkd.runs import split_of
@@ -20,6 +20,7 @@ def time_to_quality(dataset: str, seed: int) -> dict:
     """Train implicit, then rkd until it has reached implicit's best: when each had, and what rkd kept in the end."""
     split, settings = split_of(dataset), tuning.settings(dataset)
     iterations = settings.pop("iterations")
+    warm_up()
     peer = Keeper(split)
     fit_implicit(split, tuning.DIM, iterations, seed, peer, max(1, iterations // CHECKS), **settings)
     target = peer.kept[-1].test

@@ -18,22 +18,28 @@ from rkd.figures import use_style
 from rkd.tables import folder
 
 STEPS = (100_000, 300_000, 1_000_000, 3_000_000, 10_000_000)
-PER_USER, ITEMS_PER_USER = 50, 0.5  # interactions, and items of the catalogue, for each user: 10⁷ are 200,000 × 100,000
-LIMITS = {"train": 8192, "unkd": 8192, "rrd": 8192, "evaluate": 2048}  # MiB
+GROWING, FIXED = "users and items grow as well", "20,000 users, 10,000 items"
+LIMITS = {"train": 8192, "unkd": 8192, "rrd": 8192, "evaluate": 2048}  # MiB of the process, in the largest case
+
+
+def sizes(series: str, n_pairs: int) -> dict[str, int]:
+    """50 interactions a user and half as many items as users, so that 10⁷ are of 200,000 × 100,000; or fixed."""
+    n_users = 20_000 if series == FIXED else n_pairs // 50
+    return {"n_users": n_users, "n_items": n_users // 2, "n_pairs": n_pairs}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--largest", type=int, default=STEPS[-1], help="interactions of the largest case")
-    largest = parser.parse_args().largest
+    steps = [n for n in STEPS if n <= parser.parse_args().largest]
+    cases = [(series, "train", n) for series in (FIXED, GROWING) for n in steps]
+    cases += [(GROWING, task, steps[-1]) for task in ("unkd", "rrd", "evaluate")]
     rows = []
-    for n in [n for n in STEPS if n <= largest]:
-        sizes = dict(n_users=n // PER_USER, n_items=int(n // PER_USER * ITEMS_PER_USER), n_pairs=n)
-        tasks = ("train", "unkd", "rrd", "evaluate") if n == largest else ("train",)
-        for task in tasks:
-            found = alone(getattr(large, task), **sizes)
-            rows.append({"task": task, **sizes, **found, "limit MiB": LIMITS[task] if n == STEPS[-1] else None})
-            print(f"{time.strftime('%H:%M:%S')}  {rows[-1]}", flush=True)
+    for series, task, n in cases:
+        limit = LIMITS[task] if series == GROWING and n == STEPS[-1] else None
+        found = alone(getattr(large, task), **sizes(series, n))
+        rows.append({"series": series, "task": task, **sizes(series, n), **found, "limit MiB": limit})
+        print(f"{time.strftime('%H:%M:%S')}  {rows[-1]}", flush=True)
     write(pd.DataFrame(rows))
 
 
@@ -44,21 +50,20 @@ def slope(frame: pd.DataFrame) -> float:
 
 def write(frame: pd.DataFrame) -> None:
     place, where = folder(""), machine("rkd", "torch", "numpy")
-    training = frame[frame["task"] == "train"]
-    power = f"Seconds per epoch grow as interactions^{slope(training):.2f}." if len(training) > 1 else ""
     frame.to_csv(place / "scaling.csv", index=False)
-    table = frame.to_markdown(index=False, floatfmt=",.4g", intfmt=",")
-    (place / "scaling.md").write_text(f"{where}. {power}\n\n{table}\n", encoding="utf-8")
     use_style()
-    figure, axis = plt.subplots(figsize=(6, 4))
-    axis.plot(training["n_pairs"], training["seconds"], marker="o", color="#3c78a8", label="measured")
-    first = training.iloc[0]
-    axis.plot(training["n_pairs"], first["seconds"] * training["n_pairs"] / first["n_pairs"], color="grey",
-              linestyle="--", label="linear")
-    axis.set(xscale="log", yscale="log", xlabel="interactions", ylabel="seconds per epoch, MF, d = 64",
-             title=power.rstrip("."))
-    axis.legend()
+    figure, axis = plt.subplots(figsize=(6.5, 4.2))
+    for series, part in frame[frame["task"] == "train"].groupby("series", sort=False):
+        power = f", as n^{slope(part):.2f}" if len(part) > 1 else ""
+        axis.plot(part["n_pairs"], part["seconds"], marker="o", label=series + power)
+        where += f"\n\nSeconds per epoch of MF, d = {large.DIM}, batches of {large.BATCH}, {series}{power}."
+        axis.plot(part["n_pairs"], part["seconds"].iloc[0] * part["n_pairs"] / part["n_pairs"].iloc[0], color="grey",
+                  linestyle="--", linewidth=1)
+    axis.set(xscale="log", yscale="log", xlabel="interactions n", ylabel=f"seconds per epoch, MF, d = {large.DIM}")
+    axis.legend(title="dashed: linear")
     figure.savefig(place / "scaling.png")
+    table = frame.to_markdown(index=False, floatfmt=",.4g", intfmt=",", missingval="")
+    (place / "scaling.md").write_text(f"{where}\n\n{table}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import statistics
 from functools import partial
 
 import torch
-from libraries import FITS, cornac_dataset, evaluate_cornac, evaluate_implicit, matrix
+from libraries import FITS, cornac_dataset, evaluate_cornac, evaluate_implicit, matrix, warm_up
 from measure import Memory, in_turns, now
 
 import rkd
@@ -49,6 +49,7 @@ def evaluation(dataset: str, dim: int, repeats: int) -> dict[str, float]:
 def memory(library: str, dataset: str, dim: int) -> dict[str, float]:
     """MiB of a fit: ``peak`` of the process, ``rise`` above what it held with the data loaded."""
     split = split_of(dataset)
+    warm_up()
     with Memory() as held:
         FITS[library](split, dim, 3)
     return {"peak": held.peak, "rise": held.rise}
