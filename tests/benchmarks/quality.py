@@ -8,7 +8,6 @@ split and evaluation are the same for both; test data decide nothing else. The c
 import tuning
 from kept import Keeper
 from libraries import fit_implicit, fit_rkd, warm_up
-from tuning import trial
 
 from rkd.runs import split_of
 
