@@ -1,0 +1,89 @@
+"""Tasks on synthetic data of any size: training, distilling, evaluating. Seconds, and MiB of the process at most."""
+
+import sys
+from dataclasses import replace
+from functools import partial
+from unittest import mock
+
+import numpy as np
+import torch
+from measure import Memory, now
+
+import rkd
+from rkd.data import Interactions, Split
+from rkd.distill import METHODS
+from rkd.evaluate import factors
+
+DIM, STUDENT, BATCH, EPOCHS = 64, 8, 8192, 1
+EVALUATED = 10_000  # users
+
+
+def synthetic(n_users: int, n_items: int, n_pairs: int, seed: int = 0) -> Split:
+    """``n_pairs`` training pairs, and for the first users a twentieth as many held out: users equally active, item i of
+    popularity ∝ 1 / (i + 10), pairs drawn with replacement and repeats left out."""
+    rng = np.random.default_rng(seed)
+    mass = np.cumsum(1 / (np.arange(n_items) + 10))
+    wanted = int(n_pairs * 1.05)
+    keys = np.empty(0, np.int64)
+    while len(keys) < wanted:
+        n = int((wanted - len(keys)) * 1.3) + 1000
+        items = np.searchsorted(mass, rng.random(n) * mass[-1])
+        keys = np.unique(np.concatenate([keys, rng.integers(n_users, size=n) * n_items + items]))
+    keys = torch.from_numpy(rng.permutation(keys)[:wanted])
+    everything = Interactions(n_users, n_items, keys // n_items, keys % n_items, name="synthetic")
+    train, held_out = (replace(everything, users=everything.users[part], items=everything.items[part])
+                       for part in (slice(n_pairs), slice(n_pairs, None)))
+    first = held_out.users < EVALUATED // 10
+    valid, test = (replace(held_out, users=held_out.users[part], items=held_out.items[part])
+                   for part in (first, ~first & (held_out.users < EVALUATED + EVALUATED // 10)))
+    return Split(train, valid, test)
+
+
+def train(**sizes) -> dict:
+    """MF at d = 64: an epoch's seconds, the mean of EPOCHS after the first."""
+    return _fit(synthetic(**sizes), rkd.MF, DIM, None)
+
+
+def unkd(**sizes) -> dict:
+    return _distil("unkd", **sizes)
+
+
+def rrd(**sizes) -> dict:
+    return _distil("rrd", **sizes)
+
+
+def evaluate(**sizes) -> dict:
+    """The metrics of EVALUATED users."""
+    split = synthetic(**sizes)
+    model = rkd.MF(split, DIM)
+    with Memory() as memory:
+        start = now()
+        found = rkd.evaluate(model, split, "test", (10,))
+        seconds = now() - start
+    return {"seconds": seconds, "users": found["users"], "peak MiB": memory.peak, "rise MiB": memory.rise}
+
+
+def _distil(method: str, **sizes) -> dict:
+    split = synthetic(**sizes)
+    return _fit(split, rkd.MF, STUDENT, partial(METHODS[method], factors(rkd.MF(split, DIM))))
+
+
+def _fit(split: Split, backbone, dim: int, distiller) -> dict:
+    """Seconds until the first check, set-up included, and of one epoch; memory with the split already there."""
+    trainer, times = sys.modules["rkd.train"], []
+    check = trainer.evaluate
+
+    def timed(*arguments, **options):
+        times.append(now())
+        metrics = check(*arguments, **options)
+        times.append(now())
+        return metrics
+
+    torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])  # torch loads much for the first
+    with Memory() as memory, mock.patch.multiple(trainer, evaluate=timed, EVALUATE_EVERY=1):
+        start = now()
+        rkd.train(backbone(split, dim), split, epochs=1 + EPOCHS, batch_size=BATCH, device="cpu", progress=False,
+                  distiller=distiller, weight=0.1 if distiller else 0.0)
+    later = [times[i] - times[i - 1] for i in range(2, len(times), 2)]
+    return {"set-up and first epoch": times[0] - start, "seconds": min(later), "peak MiB": memory.peak,
+            "rise MiB": memory.rise}
