@@ -142,6 +142,8 @@ run_tuning() { # run_tuning ARGUMENT…: of python -m rkd tune
     python -m rkd tune ml-100k "$@"
     python -m rkd tune ml-100k --split ratio --methods teacher,none,rd,cd,de,rrd,de-rrd,htd,unkd,nkd,cpd,sld,mkd "$@"
     python -m rkd tune ml-100k --backbone lightgcn --epochs 100 --methods teacher,none,rd,cd,de-rrd,htd,unkd "$@"
+    python -m rkd tune ml-100k --backbone lightgcn --epochs 100 --split ratio \
+        --methods teacher,none,rrd,nkd,cpd,sld,mkd "$@"
 }
 
 run_tests() { # run_tests PYTEST-ARGUMENT…: of the files among them, or of all tests and notebooks

@@ -6,13 +6,16 @@ import torch
 from conftest import interactions_of, matrix, seeded
 from scipy.stats import chisquare, gumbel_r, kstest
 
+from rkd import sampling
 from rkd.sampling import NegativeSampler, draw_places, draw_ranks, gumbel, ranking, ranking_within, trained
 
 TOO_UNLIKELY = 1e-4  # a p-value; the seeds are fixed, so a test that passes once passes ever after
 
 
-def test_negatives_are_uniform_over_the_untrained_items(split, device):
+@pytest.mark.parametrize("listed", [0, 1 << 23])
+def test_negatives_are_uniform_over_the_untrained_items(split, listed, device, monkeypatch):
     """Every user 4000 times: never a training item, all others equally often. User 1 has no training item at all."""
+    monkeypatch.setattr(sampling, "LISTED", listed)
     train, n = split.to(device).train, 4000
     users = torch.arange(split.n_users, device=device)[:, None].expand(-1, n)
     drawn = NegativeSampler(train)(users, seeded(device))
@@ -23,8 +26,21 @@ def test_negatives_are_uniform_over_the_untrained_items(split, device):
         assert chisquare(times[~trained]).pvalue > TOO_UNLIKELY
 
 
+def test_negatives_looked_up_are_those_searched_for(split, device, monkeypatch):
+    """The same draws give the same items, in small data and, by a search, in large."""
+    train, users = split.to(device).train, torch.arange(split.n_users, device=device).repeat(500)
+    found = []
+    for listed in (len(matrix(train).flatten()), len(matrix(train).flatten()) - 1):
+        monkeypatch.setattr(sampling, "LISTED", listed)
+        sampler = NegativeSampler(train)
+        found.append(sampler(users, seeded(device)))
+    assert torch.equal(*found) and not sampler.listed
+
+
+@pytest.mark.parametrize("listed", [0, 99])
 @pytest.mark.parametrize("free", [0, 3, 6])
-def test_a_single_free_item_is_always_drawn(free):
+def test_a_single_free_item_is_always_drawn(free, listed, monkeypatch):
+    monkeypatch.setattr(sampling, "LISTED", listed)
     dense = np.ones((3, 7), bool)
     dense[1, free], dense[[0, 2], 2] = False, False
     drawn = NegativeSampler(interactions_of(dense))(torch.tensor([1] * 200 + [0, 2]), seeded("cpu"))
