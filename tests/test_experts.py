@@ -9,9 +9,10 @@ from scipy.stats import chisquare, kstest
 from rkd import MF
 from rkd.distill import DE, HTD, METHODS
 from rkd.distill import experts as mixture
+from rkd.distill import base
 from rkd.distill.base import Batch
 from rkd.distill.experts import Experts, temperature
-from rkd.losses import entity_topology, group_topology
+from rkd.losses import entity_topology, group_topology, weighted_mean
 from rkd.train import distill
 
 
@@ -286,6 +287,22 @@ def test_a_single_group_has_no_other(topology):
     assert loss == 0 and not torch.autograd.grad(loss, student)[0].any()
 
 
+@pytest.mark.parametrize("topology_loss", [entity_topology, group_topology])
+def test_rows_of_no_group_count_for_nothing(topology, topology_loss):
+    """As repeated entities are where shapes are fixed: neither in the value nor in the gradient, nor have they one."""
+    s, t, group = topology
+    member = one_hot(group, 5)
+    member[[1, 4]] = 0
+    student = torch.from_numpy(s).requires_grad_()
+    kept = torch.tensor([i for i in range(11) if i not in (1, 4)])
+    found = topology_loss(student, torch.from_numpy(t), member)
+    alone = topology_loss(student[kept], torch.from_numpy(t)[kept], member[kept])
+    assert found.item() == pytest.approx(alone.item())
+    gradients = [torch.autograd.grad(loss, student)[0] for loss in (found, alone)]
+    torch.testing.assert_close(*gradients)
+    assert not gradients[0][[1, 4]].any()
+
+
 def test_a_rotated_teacher_has_the_teachers_topology(topology):
     """Lengths do not count either. The least that there is: both gradients vanish."""
     _, t, group = topology
@@ -300,6 +317,18 @@ def test_a_rotated_teacher_has_the_teachers_topology(topology):
     between = group_topology(student, teacher, member)
     assert between.item() == pytest.approx(0, abs=1e-20)
     np.testing.assert_allclose(torch.autograd.grad(between, student)[0], 0, atol=1e-12)
+
+
+def test_distinct_entities_weigh_alike_whatever_the_shapes(device, monkeypatch):
+    """Where shapes are fixed a repeated one is there twice, once with weight 0: means over them are the same."""
+    entities, means = torch.tensor([4, 1, 4, 4, 9, 1], device=device), []
+    values = torch.randn(10, device=device)
+    for fixed in (False, True):
+        monkeypatch.setattr(base, "fixed_shapes", lambda device: fixed)
+        found, weight = base.distinct(entities)
+        means.append(weighted_mean(values[found], weight).item())
+        assert len(found) == (6 if fixed else 3) and sorted(found[weight > 0].tolist()) == [1, 4, 9]
+    assert means == pytest.approx([values[[1, 4, 9]].mean().item()] * 2)
 
 
 # ----------------------------------------------------------------------------------------------------------------- HTD

@@ -63,7 +63,7 @@ def test_what_is_in_a_list(world, kind, strata, q, pool, device):
     rankings, drawn = [brute_ranking(product(f), split) for f in (teacher, student.factors())], []
     for epoch in (1, 2):
         method.begin_epoch(student, epoch)
-        present = method.present.cpu().numpy()
+        present = method.present.bool().cpu().numpy()
         items = method.lists.items.cpu().numpy().reshape(present.shape)
         assert present.shape == (23, n_groups, q + 4)
         for u, g in np.ndindex(23, n_groups):
@@ -87,7 +87,7 @@ def test_draws_follow_the_formula(world, temperature, device):
     n, times, uniform = 400, np.zeros((23, 37)), np.zeros((23, 37))
     for epoch in range(1, n + 1):
         method.begin_epoch(student, epoch)
-        items, present = method.lists.items.cpu().numpy(), method.present[:, 0].cpu().numpy()
+        items, present = method.lists.items.cpu().numpy(), method.present[:, 0].bool().cpu().numpy()
         np.add.at(times, (np.arange(23), items[:, 0]), present[:, 0])
         np.add.at(uniform, (np.arange(23)[:, None], items[:, 1:]), present[:, 1:])
     expected = np.zeros_like(times)
@@ -124,7 +124,7 @@ def test_the_students_ranking_is_renewed_every_refresh_epochs(world, device):
 def by_loops(method, world, users):
     """(loss, its gradient to the table), labels being constants; a user counts once for each interaction."""
     _, teacher, student = world
-    t, s, present = product(teacher), product(student.factors()), method.present.cpu().numpy()
+    t, s, present = product(teacher), product(student.factors()), method.present.bool().cpu().numpy()
     items, pull, loss = method.lists.items.cpu().numpy().reshape(present.shape), np.zeros_like(s), 0.0
     for u in users:
         for mine in (row[there] for row, there in zip(items[u], present[u]) if there.any()):

@@ -19,8 +19,8 @@ EVERY = ["none", *METHODS]
 COUNTED = {
     "none": (44, 139), "rd": (91, 788), "cd": (89, 785), "de": (238, 1545), "rrd": (125, 1441), "de-rrd": (319, 2826),
     "htd": (438, 2560), "pd-cd": (89, 785), "pd-htd": (438, 2560), "unkd": (98, 980), "nkd": (294, 2168),
-    "cpd": (412, 3303), "sld": (150, 2169), "mkd": (771, 7393), "stratified-sld": (150, 2197),
-    "stratified-mkd": (771, 7442)}
+    "cpd": (412, 3303), "sld": (143, 2284), "mkd": (764, 7508), "stratified-sld": (143, 2305),
+    "stratified-mkd": (764, 7551)}
 
 
 class Recorder(TorchDispatchMode):

@@ -52,7 +52,7 @@ class SLD(Distiller):
             factors = student.factors()
             self.union = [merged(ranked, self.best(factors, items)) for ranked, items in zip(self.by_teacher, self.strata)]
         lists, present = zip(*(self.draw(*union, items) for union, items in zip(self.union, self.strata)))
-        self.present = torch.stack(present, 1)  # [n_users, strata, q + n_uninteresting]
+        self.present = torch.stack(present, 1).float()  # [n_users, strata, q + n_uninteresting], 1 or 0
         self.lists = ItemLists(torch.cat(lists, 1), self.split.n_items)
         self.teacher_scores = dots(self.user_factors, self.item_factors, self.lists).view(self.present.shape)
 
