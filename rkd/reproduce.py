@@ -12,6 +12,7 @@ import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 ROOT = Path(__file__).resolve().parent.parent
 SCALES = ("smoke", "laptop", "paper")
@@ -123,6 +124,7 @@ def execute(notebook: str, scale: str, jobs: int | None = None, notebooks: Path 
 def settle() -> None:
     """Have this environment's kernel run, find the same folders, and keep its machinery's talk off the terminal."""
     os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")  # over a kernel called python3 in the user's home
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # more threads only wait for each other at these sizes
     os.environ["RKD_FIGURES"] = str(folder("").resolve())  # the kernel starts in another folder
     warnings.simplefilter("ignore")
     for name in ("papermill", "traitlets", "asyncio"):
@@ -140,11 +142,22 @@ def check_products(notebook: str, scale: str, since: float = 0.0) -> None:
 def reproduce(only: list[str] | None, scale: str, jobs: int | None) -> None:
     """Execute what is needed for ``only``, two notebooks at a time unless jobs is 1, so that one trains while another
     draws; they share their runs, and together train no more at once than there are cores (see runs.compute)."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the kernels
+    ended = Event()
+
+    def one(notebook: str) -> None:
+        if ended.is_set():
+            return
+        try:
+            regenerate(notebook, scale, jobs)
+        except BaseException:
+            ended.set()  # before this thread takes the next
+            raise
+
     pool = ThreadPoolExecutor(max_workers=1 if jobs == 1 else 2)
     try:
-        list(pool.map(lambda notebook: regenerate(notebook, scale, jobs), plan(only)))
+        list(pool.map(one, plan(only)))
     finally:
+        ended.set()
         pool.shutdown(cancel_futures=True)
 
 

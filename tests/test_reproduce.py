@@ -180,20 +180,20 @@ def test_notebooks_go_two_by_two_but_for_one_job(jobs, at_once, monkeypatch):
     assert most == [at_once] * 4
 
 
-def test_a_failure_among_notebooks_side_by_side_ends_all(monkeypatch):
+def test_a_failure_among_notebooks_side_by_side_begins_no_other(monkeypatch):
     names, begun = [f"{n}.ipynb" for n in range(1, 9)], []
 
     def regenerate(notebook, scale, jobs):
         begun.append(notebook)
         if notebook == names[1]:
             raise ReproduceError("it failed")
-        sleep(0.2)
+        sleep(0.3)
 
     monkeypatch.setattr(reproduce, "NOTEBOOKS", dict.fromkeys(names, ()))
     monkeypatch.setattr(reproduce, "regenerate", regenerate)
     with pytest.raises(ReproduceError, match="it failed"):
         reproduce.reproduce(None, "smoke", None)
-    assert names[-1] not in begun
+    assert sorted(begun) == names[:2]
 
 
 def test_interrupted(monkeypatch, capsys):
@@ -219,7 +219,8 @@ def test_every_requirement_is_pinned():
     import tomllib
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = project["dependencies"] + sum(project["optional-dependencies"].values(), [])
+    extras = project["optional-dependencies"]
+    wanted = project["dependencies"] + extras["notebooks"] + extras["test"]  # the benchmarks' peers are in no environment
     pinned = dict(re.findall(r"- ([a-z0-9-]+)==([\d.]+)", (ROOT / "environment.yml").read_text()))
     for requirement in wanted:
         name, bound = requirement.split(">=")
