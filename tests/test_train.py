@@ -192,4 +192,4 @@ def test_what_a_step_frees_is_kept():
         print(faults())"""
     done = subprocess.run([sys.executable, "-c", count], capture_output=True, text=True)
     before, after = map(int, done.stdout.split())
-    assert after < before / 10
+    assert after <= before / 10  # a system that has large pages to give may have no faults to begin with

@@ -20,7 +20,7 @@ class DE(Distiller):
     sums are UnKD's: ``weight`` then means the same whatever the batch.
     """
 
-    def __init__(self, teacher, split, generator, *, n_experts: int = 5, anneal: int = 100, n_pairs: int = 256):
+    def __init__(self, teacher, split, generator, *, n_experts: int = 5, anneal: int = 100, n_pairs: int = 128):
         super().__init__(teacher, split, generator)
         if min(n_experts, anneal, n_pairs) < 1:
             raise ValueError(f"n_experts, anneal and n_pairs must be at least 1, not {n_experts}, {anneal} and {n_pairs}")

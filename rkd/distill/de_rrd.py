@@ -13,7 +13,7 @@ class DERRD(Distiller):
 
     def __init__(self, teacher, split, generator, *, de_weight: float = 0.01, k: int = 20, n_uninteresting: int = 20,
                  temperature: float = 10.0, pool: int = 100, sigmoid: bool = False, n_experts: int = 5,
-                 anneal: int = 100, n_pairs: int = 256):
+                 anneal: int = 100, n_pairs: int = 128):
         super().__init__(teacher, split, generator)
         self.de_weight = de_weight
         self.rrd = RRD(teacher, split, generator, k=k, n_uninteresting=n_uninteresting, temperature=temperature,

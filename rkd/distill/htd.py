@@ -22,7 +22,7 @@ class HTD(DE):
     """
 
     def __init__(self, teacher, split, generator, *, alpha: float = 0.5, n_experts: int = 5, anneal: int = 100,
-                 n_pairs: int = 256):
+                 n_pairs: int = 128):
         super().__init__(teacher, split, generator, n_experts=n_experts, anneal=anneal, n_pairs=n_pairs)
         if not 0 <= alpha <= 1:
             raise ValueError(f"alpha must be between 0 and 1, not {alpha}")

@@ -33,7 +33,7 @@ class NKD(Distiller):
     """
 
     def __init__(self, teacher, split, generator, *, mix: str = "soft", k: int = 5, alpha: float = 0.5, on: str = "both",
-                 n_experts: int = 5, dropout: float = 0.1, n_pairs: int = 128):
+                 n_experts: int = 5, dropout: float = 0.1, n_pairs: int = 64):
         super().__init__(teacher, split, generator)
         if mix not in MIXES or on not in SIDES:
             raise ValueError(f"mix must be one of {', '.join(MIXES)} and on one of {', '.join(SIDES)}, not {mix!r} and {on!r}")
