@@ -47,10 +47,15 @@ class RunLines:
         *lines, self.rest = (self.rest + text).split("\n")
         for line in lines:
             if line.startswith("run "):
-                print("  " + line, file=self.to, flush=True)
+                say("  " + line, self.to)
 
     def flush(self) -> None:
         """Lines are flushed one by one."""
+
+
+def say(line: str, to=None) -> None:
+    """Print a line in one piece, whoever else prints."""
+    print(line + "\n", end="", file=to, flush=True)
 
 
 def folder(scale: str) -> Path:
@@ -163,12 +168,12 @@ def reproduce(only: list[str] | None, scale: str, jobs: int | None) -> None:
 
 def regenerate(notebook: str, scale: str, jobs: int | None) -> None:
     """Execute one notebook and see that it wrote what it promises, a plain line before and after."""
-    print(f"notebook     {notebook}, scale {scale}", flush=True)
+    say(f"notebook     {notebook}, scale {scale}")
     start, clock = time.time(), time.perf_counter()
     execute(notebook, scale, jobs)
     check_products(notebook, scale, since=start - 2)  # 2 s: some file systems round times down
-    print(f"notebook     {notebook} wrote {', '.join(NOTEBOOKS[notebook])} into {folder(scale)} "
-          f"({time.perf_counter() - clock:.1f} s)", flush=True)
+    say(f"notebook     {notebook} wrote {', '.join(NOTEBOOKS[notebook])} into {folder(scale)} "
+        f"({time.perf_counter() - clock:.1f} s)")
 
 
 def names(text: str) -> list[str]:
