@@ -57,9 +57,9 @@ def measurements(datasets: list[str], distillers: list[str], repeats: int):
                                           for seed in range(repeats)])
     for dataset in distillers:
         for name, seconds in alone(tasks.distillers, dataset=dataset).items():
-            method = name.removesuffix("-setup").removesuffix("-10")
+            method, _, dim = name.removesuffix("-setup").rpartition("-")
             measure = "seconds to set up" if name.endswith("-setup") else "seconds per epoch"
-            yield report.Row(dataset, measure, 10, f"rkd {method}", seconds)
+            yield report.Row(dataset, measure, int(dim), f"rkd {method}", seconds)
         for method in tasks.PUBLISHED:
             found = alone(tasks.published, dataset=dataset, method=method, repeats=repeats)
             for key, measure in (("setup", "seconds to set up"), ("epoch", "seconds per epoch")):

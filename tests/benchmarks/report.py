@@ -39,7 +39,7 @@ def side_by_side(frame: pd.DataFrame) -> pd.DataFrame:
 def of_methods(frame: pd.DataFrame) -> pd.DataFrame:
     """A row for each distiller: seconds to set up and seconds per epoch."""
     methods = frame[~frame["name"].isin(COLOURS)]
-    return methods.pivot_table(index=["dataset", "name"], columns="measure", values="value", sort=False).reset_index()
+    return methods.pivot_table(index=["dataset", "name", "dim"], columns="measure", values="value", sort=False).reset_index()
 
 
 def markdown(rows: list[Row], machine: str) -> str:
