@@ -10,7 +10,7 @@ import torch
 from . import scales
 from .catalog import CATALOG
 from .data import Split
-from .device import resolve_device
+from .device import keep_memory, resolve_device
 from .distill import METHODS
 from .evaluate import evaluate, factors
 from .models import BACKBONES, MF
@@ -34,6 +34,7 @@ def bench(dataset: str, threads: int | None = None, device: str = "auto", log=pr
     """Median seconds of one epoch, set-up and evaluation: "mf-100", "mf-10", "lightgcn-100", "cd-10", "cd-10-setup",
     "evaluate-100", … for every method, each after one turn that is not counted, in batches as tuned for the data."""
     device = resolve_device(device)
+    keep_memory()  # as training does
     if threads:
         torch.set_num_threads(threads)
     split = split_of(dataset).to(device)
