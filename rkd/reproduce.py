@@ -163,7 +163,7 @@ def reproduce(only: list[str] | None, scale: str, jobs: int | None) -> None:
         list(pool.map(one, plan(only)))
     finally:
         ended.set()
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown()
 
 
 def regenerate(notebook: str, scale: str, jobs: int | None) -> None:

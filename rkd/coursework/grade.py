@@ -21,6 +21,7 @@ from .release import SOURCES, UNANSWERED, graded
 
 DEFINED = re.compile(r"^def (\w+)", re.MULTILINE)
 
+
 @dataclass(frozen=True)
 class Mark:
     """One test's: which task, with the hidden cases or the visible; points of possible, and why not all (None: all)."""
