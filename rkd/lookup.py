@@ -7,12 +7,15 @@ arithmetic, was most of a training step.
 import warnings
 from functools import cached_property
 
+import numpy as np
 import torch
+from scipy.sparse import csr_array
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 from .device import fixed_shapes
 
+SORTED = 4096  # so many gradients of rows, and as many as there are rows, are added up faster sorted by row
 WHOLE = 8  # gradients of all lists at once pay while the users are at most so many times those of the batch
 
 
@@ -32,6 +35,15 @@ def weighted_sums(offsets: Tensor, columns: Tensor, weights: Tensor, table: Tens
     return embedding_bag(columns, table, offsets, mode="sum", per_sample_weights=weights, include_last_offset=True)
 
 
+def places_of(values: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """Where 0, 1, …, n − 1 stand in values [m], on a CPU: (offsets [n + 1], places [m], ascending for each value). A
+    counting sort: four times as fast as argsort."""
+    one_row = csr_array((np.arange(len(values), dtype=np.int32), values.int().numpy(),
+                         np.array([0, len(values)], np.int32)), shape=(1, n))
+    by_column = one_row.tocsc()
+    return torch.from_numpy(by_column.indptr), torch.from_numpy(by_column.data)
+
+
 class _Rows(torch.autograd.Function):
     @staticmethod
     def forward(ctx, table: Tensor, index: Tensor) -> Tensor:
@@ -41,7 +53,12 @@ class _Rows(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad: Tensor):
-        _grad(ctx.table).index_add_(0, *ctx.saved_tensors, grad)
+        (index,), total = ctx.saved_tensors, gradient(ctx.table)
+        if fixed_shapes(index.device) or len(index) < max(len(total), SORTED):
+            total.index_add_(0, index, grad)
+        else:
+            offsets, places = places_of(index, len(total))
+            total += embedding_bag(places, grad, offsets, mode="sum", include_last_offset=True)
         return None, None
 
 
@@ -68,10 +85,8 @@ class ItemLists:
     @cached_property
     def by_item(self) -> tuple[Tensor, Tensor, Tensor]:
         """The transpose of all lists: (offsets [n_items + 1], each entry's user [n_users · L], its place in ``items``)."""
-        places = self.items.flatten().argsort(stable=True)
-        offsets = places.new_zeros(self.n_items + 1)
-        offsets[1:] = self.items.flatten().bincount(minlength=self.n_items).cumsum(0)
-        return offsets.int(), (places // self.items.shape[1]).int(), places
+        offsets, places = places_of(self.items.flatten(), self.n_items)
+        return offsets, places // self.items.shape[1], places
 
 
 def dots(user_factors: Tensor, item_factors: Tensor, lists: ItemLists) -> Tensor:
@@ -104,7 +119,7 @@ class _ListScores(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad: Tensor):
-        table, lists, users, total = ctx.table, ctx.lists, ctx.users, _grad(ctx.table)
+        table, lists, users, total = ctx.table, ctx.lists, ctx.users, gradient(ctx.table)
         n_users, length = lists.items.shape
         pulls = weighted_sums(*ctx.pattern, grad.flatten(), table[n_users:])  # [n, d]
         if users is None:
@@ -155,7 +170,8 @@ def by_group(rows: Tensor, group: Tensor, n_groups: int) -> tuple[Tensor, Tensor
     return rows.new_zeros(n_groups * most, rows.shape[1]).index_copy(0, slot, rows).view(n_groups, most, -1), slot
 
 
-def _grad(table: Tensor) -> Tensor:
+def gradient(table: Tensor) -> Tensor:
+    """A leaf's .grad, for adding to; zeros where there was none."""
     if table.grad is None:
         table.grad = torch.zeros_like(table)
     return table.grad

@@ -43,7 +43,8 @@ def bpr(triples: Tensor, l2: float = 0.0) -> Tensor:
 
 def half_square(triples: Tensor) -> Tensor:
     """½ ‖·‖² of a batch's embeddings, [3, B, d], over B: bpr's second term, for embeddings other than the scored."""
-    return torch.linalg.vector_norm(triples).square() / (2 * triples.shape[1])
+    flat = triples.flatten()
+    return flat @ flat / (2 * triples.shape[1])
 
 
 def weighted_mean(per_user: Tensor, weight: Tensor) -> Tensor:
@@ -127,9 +128,26 @@ def popularity_deconfounding(positive: Tensor, negative: Tensor, positive_weight
     return -logsigmoid(positive_weight * f(positive) - negative_weight * f(negative)).mean()
 
 
+class _CosineDistance(torch.autograd.Function):
+    """cosine_distance() with its gradient in closed form."""
+
+    @staticmethod
+    def forward(ctx, a, b):
+        length = torch.linalg.vector_norm(b, dim=1, keepdim=True).clamp_(min=1e-12)
+        a, b = normalize(a), b / length
+        cosine = (a * b).sum(1, keepdim=True)  # [n, 1]
+        ctx.save_for_backward(a, b, cosine, length)
+        return 1 - cosine.squeeze(1)
+
+    @staticmethod
+    def backward(ctx, grad):
+        a, b, cosine, length = ctx.saved_tensors
+        return None, (cosine * b).sub_(a).mul_(grad[:, None] / length)
+
+
 def cosine_distance(a: Tensor, b: Tensor) -> Tensor:
-    """1 − cos(a, b) of each row: [n, d] each → [n]."""
-    return 1 - (normalize(a) * normalize(b)).sum(1)
+    """1 − cos(a, b) of each row, a being taken as given: [n, d] each → [n]."""
+    return _CosineDistance.apply(a, b)
 
 
 def pair_consistency(before: Tensor, after: Tensor) -> Tensor:
@@ -179,4 +197,5 @@ def soft_labels(teacher: Tensor, student: Tensor, present: Tensor, gamma: float,
 def soft_label_distillation(scores: Tensor, label: Tensor, present: Tensor, tau: float) -> Tensor:
     """KL(p ‖ softmax(s / τ)) of each list: scores s, labels p, […, L] each → […].        (MKD: SLD, in our reading)"""
     log_q = torch.log_softmax(logits_of_present(scores / tau, present), -1)
-    return (torch.special.entr(label).neg() - label * log_q).sum(-1)
+    log_p = label.clamp(min=torch.finfo(label.dtype).tiny).log()  # p log p = 0 where p = 0; entr() takes three times as long
+    return (label * (log_p - log_q)).sum(-1)

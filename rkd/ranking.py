@@ -6,7 +6,7 @@ from torch import Tensor
 from .data import Interactions
 
 BLOCK_SCORES = 1 << 21  # scores held at once (8 MiB): small enough to stay in a core's cache while they are ranked
-CHUNKS = 32
+CHUNKS = 8
 
 
 def top_k(user_factors: Tensor, item_factors: Tensor, users: Tensor, k: int, exclude: Interactions) -> Tensor:

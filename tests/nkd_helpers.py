@@ -20,14 +20,20 @@ def replay(generator):
     return again
 
 
-def brute_projection(projector, student, z=None, kept=None) -> np.ndarray:
-    """Σ_m z_m f_m(s), entity by entity and expert by expert; kept [n, M, h] multiplies the hidden units."""
-    w1, b1, w2, b2 = numpy(*list(projector.parameters())[:4])
+def brute_projection(projector, student, kept=None) -> np.ndarray:
+    """The mean of f_m(s), entity by entity and expert by expert; kept [n, M, h] multiplies the hidden units."""
+    w1, b1, w2, b2 = numpy(*projector.parameters())
     n, n_experts = len(student), len(w1)
-    z = np.full((n, n_experts), 1 / n_experts) if z is None else z
     kept = np.ones((n, n_experts, w1.shape[2])) if kept is None else kept
-    return np.stack([sum(z[e, m] * ((np.maximum(s @ w1[m] + b1[m], 0) * kept[e, m]) @ w2[m] + b2[m])
-                         for m in range(n_experts)) for e, s in enumerate(student)])
+    return np.stack([np.mean([(np.maximum(s @ w1[m] + b1[m], 0) * kept[e, m]) @ w2[m] + b2[m]
+                              for m in range(n_experts)], 0) for e, s in enumerate(student)])
+
+
+def plain_projection(layers, student, factors=1.0):
+    """The mean of f_m(s) for autograd: the projector's parameters and [n, d_s] → [n, d_t]."""
+    w1, b1, w2, b2 = layers
+    hidden = (torch.einsum("nd,mdh->nmh", student, w1) + b1).relu() * factors
+    return (torch.einsum("nmh,mht->nmt", hidden, w2) + b2).mean(1)
 
 
 def uniform(generator, *shape) -> np.ndarray:

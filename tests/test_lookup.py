@@ -9,7 +9,8 @@ from conftest import seeded
 from torch.testing import assert_close
 
 from rkd import lookup
-from rkd.lookup import WHOLE, ItemLists, _sparse, by_group, dots, list_scores, rows, scores_by_rows, weighted_sums
+from rkd.lookup import (SORTED, WHOLE, ItemLists, _sparse, by_group, dots, list_scores, places_of, rows, scores_by_rows,
+                        weighted_sums)
 
 N_ITEMS = 9
 USERS = [5, 20, 5]  # one of them twice
@@ -47,6 +48,26 @@ def test_rows_with_gradients_that_add_up(device):
             (weight * found.square()).sum().backward()
             (weight * plain[index].square()).sum().backward()
         assert_close(mine.grad, plain.grad)
+
+
+@pytest.mark.parametrize("n_rows", [50, SORTED + 10])
+def test_gradients_of_so_many_rows_that_they_are_sorted_or_not(n_rows, device):
+    """Above and below the table's length; rows that none is of stay as they were."""
+    index = torch.randint(n_rows - 1, (SORTED + 5,), generator=seeded(seed=1)).to(device)
+    index[index == 7] = 8
+    table, weight = normal(n_rows, 3, device=device), normal(SORTED + 5, 3, device=device, seed=2)
+    table.requires_grad_().grad = start = normal(n_rows, 3, device=device, seed=3)
+    expected = start.double().cpu().index_add(0, index.cpu(), weight.double().cpu())
+    (rows(table, index) * weight).sum().backward()
+    assert_close(table.grad.double().cpu(), expected, rtol=1e-5, atol=1e-5)
+    assert torch.equal(table.grad.cpu()[[7, -1]], expected[[7, -1]].float())
+
+
+def test_places_of_values_are_those_of_a_stable_sort():
+    values = torch.tensor([3, 0, 3, 5, 0, 3], dtype=torch.int32)
+    offsets, places = places_of(values, 7)
+    assert offsets.tolist() == [0, 2, 2, 2, 5, 5, 6, 6] and places.tolist() == [1, 4, 0, 2, 5, 3]
+    assert [x.tolist() for x in places_of(values[:0], 2)] == [[0, 0, 0], []]
 
 
 @SCORES

@@ -39,7 +39,7 @@ def brute_mean_distances(method, draws, side, teacher, student, *groups) -> list
     else:
         embeddings = [x[own] for x in embeddings]
     t, s = embeddings
-    projected = brute_projection(method.projectors[side], s, None,
+    projected = brute_projection(method.projectors[side], s,
                                  kept_units(draws, (n, m, (d_s + d_t) // 2), method.dropout))
     distances = iter([1 - cosine(a, b) for a, b in zip(t, projected)])  # group by group
     return [np.mean([next(distances) for _ in ids]) for ids in distinct]

@@ -1,10 +1,12 @@
 """The projector against loops over experts and entities in NumPy, with the same draws; the distance of directions."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from conftest import seeded
-from nkd_helpers import brute_projection, kept_units, numpy, replay
+from nkd_helpers import brute_projection, kept_units, numpy, plain_projection, replay
 from scipy.stats import binomtest
 
 from rkd.distill.projector import Projector, kept
@@ -20,6 +22,12 @@ def test_cosine_distance_by_hand(dtype, device):
     assert cosine_distance(a, b).tolist() == pytest.approx([0.4, 0, 2, 1], abs=1e-6)
 
 
+def test_the_gradient_of_the_cosine_distance():
+    generator = seeded("cpu", 6)
+    a, b = (torch.randn(7, 5, generator=generator, dtype=torch.float64) for _ in "ab")
+    assert torch.autograd.gradcheck(partial(cosine_distance, a), b.requires_grad_())
+
+
 @pytest.fixture
 def projector(device):
     """Four experts from 3 dimensions to 8, by way of 5; and 20 entities."""
@@ -28,28 +36,45 @@ def projector(device):
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
-@pytest.mark.parametrize("weighted", [False, True])
-def test_the_projector_against_loops(projector, weighted, dropout, device):
+def test_the_projector_against_loops(projector, dropout):
     """Without dropout nothing is drawn; with it, each entity and expert has units of its own silenced."""
     projector, student = projector
-    z = torch.rand(20, 4, device=device, generator=projector.generator) if weighted else None
     draws = replay(projector.generator)
-    found = projector(student, z, dropout)
-    expected = brute_projection(projector, *numpy(student), numpy(z)[0] if weighted else None,
-                                kept_units(draws, (20, 4, 5), dropout))
+    found = projector(student, dropout)
+    expected = brute_projection(projector, *numpy(student), kept_units(draws, (20, 4, 5), dropout))
     np.testing.assert_allclose(numpy(found)[0], expected, rtol=1e-4, atol=1e-6)
     assert torch.equal(projector.generator.get_state(), draws.get_state())
-    found.square().sum().backward()
-    assert all(parameter.grad[m].any() for parameter in projector.parameters() for m in range(4))
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-def test_dropout_keeps_the_expectation(projector, weighted, device):
+def doubles(*tensors):
+    """Leaves of the same values, in double precision."""
+    return [x.detach().double().requires_grad_() for x in tensors]
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+def test_the_projectors_gradients_are_autograds(projector, dropout, device):
+    """Of every layer and of the embeddings; they add to what is there."""
+    if device.type == "mps":
+        pytest.skip("no double precision there")
+    projector, student = projector
+    factors = kept((20, 20), dropout, replay(projector.generator)).view(20, 4, 5).double() if dropout else 1.0
+    pull = torch.randn(20, 8, device=device, generator=seeded(device, 9))
+    for times in (1, 2):
+        generator_state = projector.generator.get_state()
+        own = student.clone().requires_grad_()
+        (projector(own, dropout) * pull).sum().backward()
+        projector.generator.set_state(generator_state)
+        leaves = doubles(student, *projector.parameters())
+        (plain_projection(leaves[1:], leaves[0], factors) * pull).sum().backward()
+        torch.testing.assert_close(own.grad.double(), leaves[0].grad, rtol=1e-4, atol=1e-6)
+        for parameter, leaf in zip(projector.parameters(), leaves[1:]):
+            torch.testing.assert_close(parameter.grad.double(), times * leaf.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_dropout_keeps_the_expectation(projector):
     """The mean of 40,000 draws for one entity is within 5 standard errors of what is without dropout."""
     projector, student = projector
-    z = torch.tensor([[0.1, 0.5, 0.0, 0.9]], device=device) if weighted else None
-    many = projector(student[:1].expand(40_000, 3), z if z is None else z.expand(40_000, 4), 0.3)
-    found, plain = numpy(many, projector(student[:1], z))
+    found, plain = numpy(projector(student[:1].expand(40_000, 3), 0.3), projector(student[:1]))
     assert (np.abs(found.mean(0) - plain[0]) < 5 * found.std(0) / 200).all() and found.std(0).min() > 0
 
 
@@ -76,10 +101,15 @@ def test_every_sixteenth_bit_counts(device):
 
 def test_scores_after_projection_are_those_of_the_projected(projector, device):
     """⟨q, P(s)⟩ pair by pair, and its gradients for the queries and for every layer."""
+    if device.type == "mps":
+        pytest.skip("no double precision there")
     projector, student = projector
     queries = torch.randn(4, 8, device=device, generator=projector.generator).requires_grad_()
-    found, wanted = [], [queries, *projector.parameters()]
-    for scores in (projector.scores(queries, student.view(4, 5, 3)),
-                   torch.einsum("nd,nld->nl", queries, projector(student).view(4, 5, 8))):
-        found.append([scores.detach(), *torch.autograd.grad(scores.square().sum(), wanted)])
-    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
+    found = projector.scores(queries, student.view(4, 5, 3))
+    found.square().sum().backward()
+    leaves = doubles(queries, *projector.parameters())
+    expected = torch.einsum("nd,nld->nl", leaves[0], plain_projection(leaves[1:], student.double()).view(4, 5, 8))
+    expected.square().sum().backward()
+    torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-5)
+    for x, leaf in zip((queries, *projector.parameters()), leaves):
+        torch.testing.assert_close(x.grad.double(), leaf.grad, rtol=1e-4, atol=1e-5)

@@ -18,9 +18,9 @@ EVERY = ["none", *METHODS]
 # (operations, kilobytes written) of a step on a CPU: those of the day when they were counted
 COUNTED = {
     "none": (44, 139), "rd": (91, 788), "cd": (89, 785), "de": (238, 1157), "rrd": (125, 1441), "de-rrd": (319, 2446),
-    "htd": (438, 1860), "pd-cd": (89, 785), "pd-htd": (438, 1860), "unkd": (98, 980), "nkd": (294, 1377),
-    "cpd": (412, 3303), "sld": (143, 2284), "mkd": (764, 6666), "stratified-sld": (143, 2305),
-    "stratified-mkd": (764, 6674)}
+    "htd": (438, 1860), "pd-cd": (89, 785), "pd-htd": (438, 1860), "unkd": (98, 980), "nkd": (247, 1178),
+    "cpd": (355, 3097), "sld": (143, 2284), "mkd": (660, 6264), "stratified-sld": (143, 2305),
+    "stratified-mkd": (660, 6274)}
 
 
 class Recorder(TorchDispatchMode):

@@ -46,10 +46,15 @@ class Experts(Projector):
         log_alpha = log_softmax(torch.addmm(self.gate_bias, teacher, self.gate), 1)
         perturbed = log_alpha + gumbel(log_alpha, self.generator)  # [n, M]
         if temperature >= SHARP:
-            mapped = self(student, torch.softmax(perturbed / temperature, 1))
+            mapped = self.weighted(student, torch.softmax(perturbed / temperature, 1))
         else:
             mapped = self.of_winner(student, perturbed.argmax(1))
         return (teacher - mapped).square().sum(1)
+
+    def weighted(self, student: Tensor, z: Tensor) -> Tensor:
+        """Embeddings mapped by all experts, these being weighted by z, [n, M]: [n, d_s] → [n, d_t]."""
+        hidden = (self.hidden(student).view(*z.shape, -1) * z[:, :, None]).flatten(1)  # [n, M · h]
+        return hidden @ self.second.flatten(0, 1) + z @ self.second_bias  # Σ_m z_m (h_m W_m + b_m)
 
     def of_winner(self, student: Tensor, winner: Tensor) -> Tensor:
         """Each entity's embedding mapped by one expert, winner [n] int64: [n, d_s] → [n, d_t]."""

@@ -7,14 +7,16 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import Parameter
 
+from ..lookup import gradient
 from ..losses import weighted_mean
 from .base import Batch, distinct
 
 
 class Projector:
-    """P(s) = Σ_m z_m f_m(s), perceptrons f_m with one hidden layer of (d_s + d_t) / 2 ReLUs; z_m = 1 / M unless given.
+    """P(s) = mean_m f_m(s), perceptrons f_m with one hidden layer of (d_s + d_t) / 2 ReLUs; M of them, ``n_experts``.
 
-    M is ``n_experts``. The layers begin as torch.nn.Linear's do, drawn from the generator.
+    The layers begin as torch.nn.Linear's do, drawn from the generator. Gradients of what is projected go to their .grad in
+    place.
     """
 
     def __init__(self, student_dim: int, teacher_dim: int, n_experts: int, generator: Generator):
@@ -37,22 +39,71 @@ class Projector:
         """All experts' hidden units for embeddings [n, d_s]: [n, M · h]."""
         return torch.addmm(self.first_bias.flatten(), student, self.first.transpose(0, 1).flatten(1)).relu_()
 
-    def __call__(self, student: Tensor, z: Tensor | None = None, dropout: float = 0.0) -> Tensor:
-        """P of embeddings [n, d_s]: [n, d_t]. z : [n, M]; dropout : share of the hidden units that are silenced."""
-        hidden, second = self.hidden(student), self.second.flatten(0, 1)  # [n, M · h], [M · h, d_t]
-        if dropout:
-            hidden = hidden * kept(hidden.shape, dropout, self.generator)
-        if z is None:
-            return torch.addmm(self.second_bias.mean(0), hidden, second, alpha=1 / len(self.second))
-        weighted = (hidden.view(len(z), len(self.first), -1) * z[:, :, None]).flatten(1)
-        return weighted @ second + z @ self.second_bias  # Σ_m z_m (h_m W_m + b_m)
+    def __call__(self, student: Tensor, dropout: float = 0.0) -> Tensor:
+        """P of embeddings [n, d_s]: [n, d_t]. dropout : share of the hidden units that are silenced."""
+        return _Projection.apply(student, self.second, self, dropout)
 
     def scores(self, queries: Tensor, student: Tensor) -> Tensor:
-        """⟨q, P(s)⟩ of each query's list: queries [n, d_t], student [n, L, d_s] → [n, L]. As ⟨W q, h(s)⟩ + ⟨q, b⟩, W and b
-        the means of the experts' second layers, so that none of the L embeddings goes through these: a tenth of the work."""
-        back = queries @ self.second.flatten(0, 1).T / len(self.second)  # [n, M · h]
-        hidden = self.hidden(student.flatten(0, 1)).view(*student.shape[:2], -1)  # [n, L, M · h]
-        return (hidden * back[:, None]).sum(2) + (queries @ self.second_bias.mean(0))[:, None]
+        """⟨q, P(s)⟩ of each query's list: queries [n, d_t], student [n, L, d_s], taken as given → [n, L]. As ⟨W q, h(s)⟩ +
+        ⟨q, b⟩, W and b the means of the experts' second layers, so that none of the L embeddings goes through these: a
+        tenth of the work."""
+        return _ListProjection.apply(queries, student, self.second, self)
+
+    def pull_first(self, student: Tensor, pull: Tensor) -> None:
+        """Adds to the first layer's gradient, that of its outputs, [n, M · h], having been found: student [n, d_s]."""
+        shape = student.shape[1], len(self.first), -1
+        gradient(self.first).add_((student.T @ pull).view(shape).transpose(0, 1))
+        gradient(self.first_bias).add_(pull.sum(0).view_as(self.first_bias))
+
+
+class _Projection(torch.autograd.Function):
+    """P, with its gradient written out: a third of the operations of autograd's own."""
+
+    @staticmethod
+    def forward(ctx, student: Tensor, second: Tensor, projector: Projector, dropout: float) -> Tensor:
+        hidden = projector.hidden(student)  # [n, M · h]
+        if dropout:
+            hidden *= kept(hidden.shape, dropout, projector.generator)
+        ctx.save_for_backward(student, hidden)
+        ctx.projector, ctx.dropout = projector, dropout
+        return torch.addmm(projector.second_bias.mean(0), hidden, second.flatten(0, 1), alpha=1 / len(second))
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        (student, hidden), projector = ctx.saved_tensors, ctx.projector
+        grad = grad / len(projector.second)  # each expert's share, [n, d_t]
+        gradient(projector.second).flatten(0, 1).addmm_(hidden.T, grad)
+        gradient(projector.second_bias).add_(grad.sum(0))
+        alive = hidden.sign_()  # a silenced unit is 0, as is one below 0
+        if ctx.dropout:
+            grad = grad / (1 - ctx.dropout)
+        pull = (grad @ projector.second.flatten(0, 1).T).mul_(alive)  # [n, M · h]
+        projector.pull_first(student, pull)
+        of_student = pull @ projector.first.transpose(1, 2).flatten(0, 1) if ctx.needs_input_grad[0] else None
+        return of_student, None, None, None
+
+
+class _ListProjection(torch.autograd.Function):
+    """Projector.scores, with its gradient written out, in the memory of the hidden units."""
+
+    @staticmethod
+    def forward(ctx, queries: Tensor, student: Tensor, second: Tensor, projector: Projector) -> Tensor:
+        query = queries @ second.flatten(0, 1).T / len(second)  # of the hidden units, [n, M · h]
+        hidden = projector.hidden(student.flatten(0, 1)).view(*student.shape[:2], -1)  # [n, L, M · h]
+        ctx.save_for_backward(queries, student, query, hidden)
+        ctx.projector = projector
+        return (hidden * query[:, None]).sum(2) + (queries @ projector.second_bias.mean(0))[:, None]
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):  # [n, L]
+        (queries, student, query, hidden), projector = ctx.saved_tensors, ctx.projector
+        second, total = projector.second.flatten(0, 1), grad.sum(1, keepdim=True) / len(projector.second)
+        of_query = (grad[:, None] @ hidden).squeeze(1) / len(projector.second)  # [n, M · h]
+        gradient(projector.second).flatten(0, 1).addmm_(of_query.T, queries)
+        gradient(projector.second_bias).add_((total * queries).sum(0))
+        pull = hidden.sign_().mul_(query[:, None]).mul_(grad[:, :, None])  # [n, L, M · h]
+        projector.pull_first(student.flatten(0, 1), pull.flatten(0, 1))
+        return torch.addmm(total * projector.second_bias.sum(0), of_query, second), None, None, None
 
 
 def kept(shape: torch.Size, dropout: float, generator: Generator) -> Tensor:
@@ -74,6 +125,6 @@ def over_entities(batch: Batch, n_pairs: int, of_users: Callable | None, of_item
         total = weighted_mean(of_users(users), weight)
     if of_items:
         (i, weight_i), (j, weight_j) = (distinct(items[:n_pairs]) for items in (batch.positives, batch.negatives))
-        positive, negative = of_items(torch.cat([i, j])).split([len(i), len(j)])
-        total = total + (weighted_mean(positive, weight_i) + weighted_mean(negative, weight_j)) / 2
+        share = torch.cat([weight_i / weight_i.sum(), weight_j / weight_j.sum()]) / 2
+        total = total + of_items(torch.cat([i, j])) @ share
     return total
