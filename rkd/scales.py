@@ -61,6 +61,6 @@ def _chosen(dataset: str, backbone: str, method: str, choice: str, split: str) -
 
 SCALES = {
     "smoke": Scale(("synthetic",), seeds=(0,), few=(0,), epochs=20, lightgcn_epochs=20, teacher_dim=32, student_dim=4),
-    "laptop": Scale(("ml-100k",), seeds=(0, 1, 2), few=(0,), epochs=160, lightgcn_epochs=100),
+    "laptop": Scale(("ml-100k",), seeds=(0, 1, 2), few=(0,), epochs=140, lightgcn_epochs=100),
     "paper": Scale(("citeulike", "ml-1m", "apps"), seeds=(0, 1, 2, 3, 4), few=(0, 1, 2, 3, 4)),
 }
