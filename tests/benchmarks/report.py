@@ -77,9 +77,10 @@ def figure(rows: list[Row], machine: str):
         for i, name in enumerate(names):
             values = part[name].where(np.isfinite(part[name]))
             bars = axis.bar(place + (i - (len(names) - 1) / 2) * 0.27, values, 0.25, color=COLOURS[name])
-            axis.bar_label(bars, [_cell(value) for value in part[name]], padding=2, fontsize=8)
+            axis.bar_label(bars, [_cell(value) for value in part[name]], padding=3, fontsize=8, rotation=90)
         axis.set(title=measure, yscale="log", xticks=place,
                  xticklabels=[f"{row.dataset}\nd = {row.dim}" for row in part.itertuples()])
+        axis.set_ylim(top=axis.get_ylim()[1] * 2)  # room for the labels
         axis.tick_params(axis="x", labelsize=8)
         axis.grid(axis="x", visible=False)
     drawing.legend(handles=[Patch(color=colour, label=name) for name, colour in COLOURS.items()],
