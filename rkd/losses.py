@@ -23,19 +23,21 @@ class _BPR(torch.autograd.Function):
     def backward(ctx, grad):
         triples, difference, margin = ctx.saved_tensors
         grad = grad / len(margin)
-        found = triples * (grad * ctx.l2)
         push = (-grad * torch.sigmoid(-margin))[:, None]  # [B, 1]
         pull = push * triples[0]
-        found[0].addcmul_(push, difference)
-        found[1].add_(pull)
-        found[2].sub_(pull)
-        return found, None
+        triples *= grad * ctx.l2  # the gradient takes their place: they are in the cache, a new tensor would not be
+        triples[0].addcmul_(push, difference)
+        triples[1].add_(pull)
+        triples[2].sub_(pull)
+        return triples, None
 
 
 def bpr(triples: Tensor, l2: float = 0.0) -> Tensor:
     """−mean log σ(⟨u, i⟩ − ⟨u, j⟩) + l2 · ½ (‖u‖² + ‖i‖² + ‖j‖²) / B of the embeddings u, i, j of B users, positive and
     negative items: [3, B, d].
 
+    backward() leaves the gradient in ``triples``, so these must be of no use after it: a batch's own copy, as ``rows``
+    makes. (Autograd refuses a second backward, and that of another loss which needs them.)
     (BPR-Opt, Rendle et al., UAI 2009; the norm of the batch's embeddings over B as in UnKD's and LightGCN's code)
     """
     return _BPR.apply(triples, l2)

@@ -41,10 +41,16 @@ def test_bpr_is_the_plain_formula_with_autograds_gradient(l2, device):
         torch.testing.assert_close(a.grad, b.grad)
 
 
-def test_bprs_gradient_numerically():
-    triple = [torch.randn(4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(s)).requires_grad_()
-              for s in range(3)]
-    assert torch.autograd.gradcheck(lambda *x: bpr(torch.stack(x), 0.2), triple)
+def test_what_bpr_has_overwritten_is_refused_a_second_use():
+    """Never a wrong gradient in silence."""
+    source = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    twice = bpr(source.clone())
+    twice.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        twice.backward()
+    shared = source.clone()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        (shared.exp().sin() * shared + bpr(shared)).sum().backward()
 
 
 def test_bpr_of_extreme_margins_is_finite():
