@@ -41,6 +41,15 @@ def test_bpr_is_the_plain_formula_with_autograds_gradient(l2, device):
         torch.testing.assert_close(a.grad, b.grad)
 
 
+def test_bprs_gradient_numerically():
+    """By central differences: torch's gradcheck goes backward twice."""
+    triples = torch.randn(3, 4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    steps = 1e-6 * torch.eye(triples.numel(), dtype=torch.float64).view(-1, *triples.shape)
+    numeric = torch.stack([bpr(triples.detach() + h, 0.2) - bpr(triples.detach() - h, 0.2) for h in steps]) / 2e-6
+    bpr(triples.clone(), 0.2).backward()
+    torch.testing.assert_close(triples.grad, numeric.view_as(triples), rtol=1e-3, atol=1e-6)
+
+
 def test_what_bpr_has_overwritten_is_refused_a_second_use():
     """Never a wrong gradient in silence."""
     source = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(0)).requires_grad_()
