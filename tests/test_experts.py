@@ -5,6 +5,7 @@ import pytest
 import torch
 from conftest import loss_of, seeded, trained_in_worlds
 from scipy.stats import chisquare, kstest
+from topology_helpers import brute_entity, brute_group, constant, unit
 
 from rkd import MF
 from rkd.distill import DE, HTD, METHODS
@@ -12,7 +13,7 @@ from rkd.distill import experts as mixture
 from rkd.distill import base
 from rkd.distill.base import Batch
 from rkd.distill.experts import Experts, temperature
-from rkd.losses import entity_topology, group_topology, weighted_mean
+from rkd.losses import weighted_mean
 from rkd.train import distill
 
 
@@ -161,6 +162,18 @@ def test_a_batchs_entities(device):
             assert sorted(found[weight > 0].tolist()) == expected
 
 
+def test_distinct_entities_weigh_alike_whatever_the_shapes(device, monkeypatch):
+    """Where shapes are fixed a repeated one is there twice, once with weight 0: means over them are the same."""
+    entities, means = torch.tensor([4, 1, 4, 4, 9, 1], device=device), []
+    values = torch.randn(10, device=device)
+    for fixed in (False, True):
+        monkeypatch.setattr(base, "fixed_shapes", lambda device: fixed)
+        found, weight = base.distinct(entities)
+        means.append(weighted_mean(values[found], weight).item())
+        assert len(found) == (6 if fixed else 3) and sorted(found[weight > 0].tolist()) == [1, 4, 9]
+    assert means == pytest.approx([values[[1, 4, 9]].mean().item()] * 2)
+
+
 def entities_by_hand(world, n_pairs):
     """(users, items, the student's embeddings of both, the teacher's of both) for ``some_batch``."""
     _, teacher, student = world
@@ -198,137 +211,6 @@ def test_des_loss_by_hand(world, n_pairs, device):
 def test_de_settings_out_of_range(world, method, bad, device):
     with pytest.raises(ValueError, match="n_experts, anneal and n_pairs must be at least 1"):
         method(world[1], world[0], seeded(device), **bad)
-
-
-# ---------------------------------------------------------------------------------------------------------- topologies
-
-def unit(x):
-    return x / np.linalg.norm(x, axis=-1, keepdims=True)
-
-
-def brute_entity(s, t, group) -> float:
-    """Mean over the ordered pairs of one group, pairs of an entity with itself included."""
-    s, t = unit(s), unit(t)
-    return np.mean([(s[a] @ s[b] - t[a] @ t[b]) ** 2
-                    for a in range(len(s)) for b in range(len(s)) if group[a] == group[b]])
-
-
-def brute_group(s, t, group, prototypes_of=None) -> float:
-    """Mean over entities and the other groups that have members."""
-    fixed = s if prototypes_of is None else prototypes_of
-    terms = [(unit(s[a]) @ unit(fixed[group == g].mean(0)) - unit(t[a]) @ unit(t[group == g].mean(0))) ** 2
-             for a in range(len(s)) for g in sorted(set(group)) if g != group[a]]
-    return np.mean(terms) if terms else 0.0
-
-
-def constant(t, group) -> float:
-    """What entity_topology leaves out: the mean square of the teacher's cosines."""
-    t = unit(t)
-    return np.mean([(t[a] @ t[b]) ** 2 for a in range(len(t)) for b in range(len(t)) if group[a] == group[b]])
-
-
-def one_hot(group, n):
-    return torch.nn.functional.one_hot(torch.as_tensor(group), n).double()
-
-
-@pytest.fixture
-def topology():
-    """(student [11, 3], teacher [11, 5], groups); of five groups one is empty and one has a single member."""
-    rng = np.random.default_rng(4)
-    return rng.standard_normal((11, 3)), rng.standard_normal((11, 5)), np.array([0, 0, 2, 4, 0, 2, 1, 2, 2, 4, 0])
-
-
-def numeric_gradient(f, x, step=1e-6):
-    gradient = np.zeros_like(x)
-    for index in np.ndindex(*x.shape):
-        shift = np.zeros_like(x)
-        shift[index] = step
-        gradient[index] = (f(x + shift) - f(x - shift)) / (2 * step)
-    return gradient
-
-
-def test_topologies_worked_by_hand():
-    """Student (1, 0), (0, 2) | (3, 0), teacher three times (1): all its cosines are 1.
-
-    In a group: differences 0, 1, 1, 0 | 0, less the constant 1. To the other group's prototype, of direction (1, 1) or
-    (1, 0): the student's cosines are 1, 0 | 1 / √2. The two further groups are empty.
-    """
-    s, t = torch.tensor([[1.0, 0], [0, 1], [3, 0]]).double(), torch.tensor([[1.0], [2], [3]]).double()
-    member = one_hot([0, 0, 1], 4)
-    assert entity_topology(s, t, member).item() == pytest.approx(2 / 5 - 1)
-    assert group_topology(s, t, member).item() == pytest.approx((0 + 1 + (1 - 0.5**0.5) ** 2) / 3)
-
-
-def test_entity_topology_against_pairs(topology):
-    """Up to the constant, and therefore to the very gradient."""
-    s, t, group = topology
-    student = torch.from_numpy(s).requires_grad_()
-    found = entity_topology(student, torch.from_numpy(t), one_hot(group, 5))
-    assert found.item() + constant(t, group) == pytest.approx(brute_entity(s, t, group))
-    expected = numeric_gradient(lambda x: brute_entity(x, t, group), s)
-    np.testing.assert_allclose(torch.autograd.grad(found, student)[0], expected, atol=1e-8)
-
-
-def test_group_topology_against_loops(topology):
-    """The prototypes are given: with them, the gradient would be another."""
-    s, t, group = topology
-    student = torch.from_numpy(s).requires_grad_()
-    found = group_topology(student, torch.from_numpy(t), one_hot(group, 5))
-    assert found.item() == pytest.approx(brute_group(s, t, group))
-    gradient = torch.autograd.grad(found, student)[0].numpy()
-    np.testing.assert_allclose(gradient, numeric_gradient(lambda x: brute_group(x, t, group, s), s), atol=1e-8)
-    assert np.abs(gradient - numeric_gradient(lambda x: brute_group(x, t, group), s)).max() > 1e-3
-
-
-def test_a_single_group_has_no_other(topology):
-    s, t, _ = (torch.from_numpy(x) for x in topology)
-    student = s.requires_grad_()
-    loss = group_topology(student, t, one_hot([3] * 11, 5))
-    assert loss == 0 and not torch.autograd.grad(loss, student)[0].any()
-
-
-@pytest.mark.parametrize("topology_loss", [entity_topology, group_topology])
-def test_rows_of_no_group_count_for_nothing(topology, topology_loss):
-    """As repeated entities are where shapes are fixed: neither in the value nor in the gradient, nor have they one."""
-    s, t, group = topology
-    member = one_hot(group, 5)
-    member[[1, 4]] = 0
-    student = torch.from_numpy(s).requires_grad_()
-    kept = torch.tensor([i for i in range(11) if i not in (1, 4)])
-    found = topology_loss(student, torch.from_numpy(t), member)
-    alone = topology_loss(student[kept], torch.from_numpy(t)[kept], member[kept])
-    assert found.item() == pytest.approx(alone.item())
-    gradients = [torch.autograd.grad(loss, student)[0] for loss in (found, alone)]
-    torch.testing.assert_close(*gradients)
-    assert not gradients[0][[1, 4]].any()
-
-
-def test_a_rotated_teacher_has_the_teachers_topology(topology):
-    """Lengths do not count either. The least that there is: both gradients vanish."""
-    _, t, group = topology
-    rotation = np.linalg.qr(np.random.default_rng(0).standard_normal((5, 5)))[0]
-    lengths = np.linspace(0.5, 2, 11)[:, None]
-    student, teacher, member = torch.from_numpy(lengths * t @ rotation), torch.from_numpy(t), one_hot(group, 5)
-    student.requires_grad_()
-    entity = entity_topology(student, teacher, member)
-    assert entity.item() == pytest.approx(-constant(t, group))
-    np.testing.assert_allclose(torch.autograd.grad(entity, student)[0], 0, atol=1e-12)
-    student = torch.from_numpy(t @ rotation).requires_grad_()  # a prototype is a mean, in which lengths do count
-    between = group_topology(student, teacher, member)
-    assert between.item() == pytest.approx(0, abs=1e-20)
-    np.testing.assert_allclose(torch.autograd.grad(between, student)[0], 0, atol=1e-12)
-
-
-def test_distinct_entities_weigh_alike_whatever_the_shapes(device, monkeypatch):
-    """Where shapes are fixed a repeated one is there twice, once with weight 0: means over them are the same."""
-    entities, means = torch.tensor([4, 1, 4, 4, 9, 1], device=device), []
-    values = torch.randn(10, device=device)
-    for fixed in (False, True):
-        monkeypatch.setattr(base, "fixed_shapes", lambda device: fixed)
-        found, weight = base.distinct(entities)
-        means.append(weighted_mean(values[found], weight).item())
-        assert len(found) == (6 if fixed else 3) and sorted(found[weight > 0].tolist()) == [1, 4, 9]
-    assert means == pytest.approx([values[[1, 4, 9]].mean().item()] * 2)
 
 
 # ----------------------------------------------------------------------------------------------------------------- HTD
