@@ -14,7 +14,7 @@ from rkd.data import Interactions, Split
 from rkd.distill import METHODS
 from rkd.evaluate import factors
 
-DIM, STUDENT, BATCH, EPOCHS = 64, 8, 8192, 1
+DIM, STUDENT, EPOCHS = 64, 8, 1
 EVALUATED = 10_000  # users
 
 
@@ -39,17 +39,17 @@ def synthetic(n_users: int, n_items: int, n_pairs: int, seed: int = 0) -> Split:
     return Split(train, valid, test)
 
 
-def train(**sizes) -> dict:
+def train(batch: int, **sizes) -> dict:
     """MF at d = 64: an epoch's seconds, the mean of EPOCHS after the first."""
-    return _fit(synthetic(**sizes), rkd.MF, DIM, None)
+    return _fit(synthetic(**sizes), DIM, batch)
 
 
-def unkd(**sizes) -> dict:
-    return _distil("unkd", **sizes)
+def unkd(batch: int, **sizes) -> dict:
+    return _distil("unkd", batch, **sizes)
 
 
-def rrd(**sizes) -> dict:
-    return _distil("rrd", **sizes)
+def rrd(batch: int, **sizes) -> dict:
+    return _distil("rrd", batch, **sizes)
 
 
 def evaluate(**sizes) -> dict:
@@ -60,15 +60,15 @@ def evaluate(**sizes) -> dict:
         start = now()
         found = rkd.evaluate(model, split, "test", (10,))
         seconds = now() - start
-    return {"seconds": seconds, "users": found["users"], "peak MiB": memory.peak, "rise MiB": memory.rise}
+    return {"seconds": seconds, "users evaluated": found["users"], "peak MiB": memory.peak, "rise MiB": memory.rise}
 
 
-def _distil(method: str, **sizes) -> dict:
+def _distil(method: str, batch: int, **sizes) -> dict:
     split = synthetic(**sizes)
-    return _fit(split, rkd.MF, STUDENT, partial(METHODS[method], factors(rkd.MF(split, DIM))))
+    return _fit(split, STUDENT, batch, partial(METHODS[method], factors(rkd.MF(split, DIM))))
 
 
-def _fit(split: Split, backbone, dim: int, distiller) -> dict:
+def _fit(split: Split, dim: int, batch: int, distiller=None) -> dict:
     """Seconds until the first check, set-up included, and of one epoch; memory with the split already there."""
     trainer, times = sys.modules["rkd.train"], []
     check = trainer.evaluate
@@ -82,7 +82,7 @@ def _fit(split: Split, backbone, dim: int, distiller) -> dict:
     torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])  # torch loads much for the first
     with Memory() as memory, mock.patch.multiple(trainer, evaluate=timed, EVALUATE_EVERY=1):
         start = now()
-        rkd.train(backbone(split, dim), split, epochs=1 + EPOCHS, batch_size=BATCH, device="cpu", progress=False,
+        rkd.train(rkd.MF(split, dim), split, epochs=1 + EPOCHS, batch_size=batch, device="cpu", progress=False,
                   distiller=distiller, weight=0.1 if distiller else 0.0)
     later = [times[i] - times[i - 1] for i in range(2, len(times), 2)]
     return {"set-up and first epoch": times[0] - start, "seconds": min(later), "peak MiB": memory.peak,
