@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from rkd import evaluate
+from rkd.device import keep_memory
 
 sys.path.insert(0, str(Path(__file__).with_name("benchmarks")))
 
@@ -56,6 +57,16 @@ def test_memory_within_a_block_is_counted_even_when_given_back():
     with measure.Memory() as later:
         pass
     assert 150 < memory.rise < 200 and later.rise < 20
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read from /proc")
+def test_memory_freed_before_a_block_is_no_present_to_it():
+    keep_memory()
+    pieces = [np.ones(1 << 20) for _ in range(10)]  # 8 MiB each
+    del pieces
+    with measure.Memory() as memory:
+        pieces = [np.ones(1 << 20) for _ in range(10)]
+    assert 70 < memory.rise < 100
 
 
 def test_the_tables(tmp_path, monkeypatch):
