@@ -20,6 +20,20 @@ torch.set_num_threads(1)  # the sizes here are tiny: more threads only wait for 
 DEVICES = ["cpu", *["cuda"] * torch.cuda.is_available(), *["mps"] * torch.backends.mps.is_available()]
 
 
+def numpy(*tensors):
+    return [x.detach().cpu().double().numpy() for x in tensors]
+
+
+def numeric_gradient(f, x, step=1e-6):
+    """Of a function of an array, by central differences: the array's shape."""
+    gradient = np.zeros_like(x)
+    for index in np.ndindex(*x.shape):
+        shift = np.zeros_like(x)
+        shift[index] = step
+        gradient[index] = (f(x + shift) - f(x - shift)) / (2 * step)
+    return gradient
+
+
 @pytest.fixture(params=DEVICES)
 def device(request):
     return torch.empty(0, device=request.param).device  # cuda:0, as tensors there call it

@@ -2,15 +2,11 @@
 
 import numpy as np
 import torch
-from conftest import seeded
+from conftest import numpy, seeded
 
 from rkd import MF
 from rkd.distill import NKD
 from rkd.distill.base import Batch
-
-
-def numpy(*tensors):
-    return [x.detach().cpu().double().numpy() for x in tensors]
 
 
 def replay(generator):

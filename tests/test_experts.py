@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import loss_of, seeded, trained_in_worlds
+from conftest import loss_of, numpy, seeded, trained_in_worlds
 from scipy.stats import chisquare, kstest
 from topology_helpers import brute_entity, brute_group, constant, unit
 
@@ -15,10 +15,6 @@ from rkd.distill.base import Batch
 from rkd.distill.experts import Experts, temperature
 from rkd.losses import weighted_mean
 from rkd.train import distill
-
-
-def numpy(*tensors):
-    return [x.detach().cpu().double().numpy() for x in tensors]
 
 
 def gate_of(experts, teacher) -> np.ndarray:

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import loss_of, seeded
-from nkd_helpers import (brute_neighbours, brute_projection, cosine, kept_units, made, numpy, pair_of, replay,
+from conftest import loss_of, numpy, seeded
+from nkd_helpers import (brute_neighbours, brute_projection, cosine, kept_units, made, pair_of, replay,
                          some_batch, uniform)
 from scipy.stats import binom, chisquare, kstest
 

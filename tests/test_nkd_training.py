@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from conftest import agreement_gained
-from nkd_helpers import brute_neighbours, made, numpy, pair_of, some_batch
+from conftest import agreement_gained, numpy
+from nkd_helpers import brute_neighbours, made, pair_of, some_batch
 
 import rkd
 from rkd import MF, LightGCN

@@ -5,8 +5,8 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from conftest import seeded
-from nkd_helpers import brute_projection, kept_units, numpy, plain_projection, replay
+from conftest import numpy, seeded
+from nkd_helpers import brute_projection, kept_units, plain_projection, replay
 from scipy.stats import binomtest
 
 from rkd.distill.projector import Projector, kept

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from conftest import numeric_gradient
 from topology_helpers import brute_entity, brute_group, constant
 
 from rkd.losses import entity_topology, group_topology
@@ -17,15 +18,6 @@ def topology():
     """(student [11, 3], teacher [11, 5], groups); of five groups one is empty and one has a single member."""
     rng = np.random.default_rng(4)
     return rng.standard_normal((11, 3)), rng.standard_normal((11, 5)), np.array([0, 0, 2, 4, 0, 2, 1, 2, 2, 4, 0])
-
-
-def numeric_gradient(f, x, step=1e-6):
-    gradient = np.zeros_like(x)
-    for index in np.ndindex(*x.shape):
-        shift = np.zeros_like(x)
-        shift[index] = step
-        gradient[index] = (f(x + shift) - f(x - shift)) / (2 * step)
-    return gradient
 
 
 def test_topologies_worked_by_hand():
