@@ -3,9 +3,11 @@
 #
 #   ./reproduce.sh [--scale smoke|laptop|paper] [--only NAME[,NAME…]] [--jobs N]
 #   ./reproduce.sh --list                   the names of the tables and figures
+#   ./reproduce.sh check [argument…]        compare tables made anew with the committed ones
+#   ./reproduce.sh test [pytest argument…]  the unit tests, every notebook re-executed and compared, then the check
 #   ./reproduce.sh tune [--jobs N …]        choose every method's settings anew, as at laptop scale (hours)
 #   ./reproduce.sh exercises [--seed N --to FOLDER]  the exercises' student copies and solutions, from their sources
-#   ./reproduce.sh test [pytest argument…]  the unit tests, and every notebook re-executed and compared
+#   ./reproduce.sh lock                     write constraints.txt anew
 #   ./reproduce.sh --help
 #
 #   --scale  smoke: tiny synthetic data, one seed, about a minute; laptop (the default): MovieLens-100K,
@@ -14,16 +16,17 @@
 #   --jobs   how many processes train side by side (default: the notebooks' own choice)
 #
 # The environment is the active conda or virtual environment, if it holds the exact versions of environment.yml and
-# this checkout's rkd (pip install --no-deps -e .); else .venv in this folder, made or completed as needed.
+# this checkout's rkd (pip install --no-deps -e .); else .venv in this folder, made or made anew as needed.
 #
-# RKD_DATA     a folder that holds data sets already (only read)
-# RKD_CACHE    where data sets and finished runs are kept (default: ~/.cache/rkd)
-# RKD_FIGURES  where tables and figures go (default: figures/ in this folder; for tests .cache/test-figures/)
+# RKD_DATA         a folder that holds data sets already (only read)
+# RKD_CACHE        where data sets and finished runs are kept (default: ~/.cache/rkd)
+# RKD_FIGURES      where tables and figures go (default: figures/ in this folder; for tests .cache/test-figures/)
+# RKD_TORCH_INDEX  the package index to install torch from, or none for pip's own choice (default: PyTorch's index of
+#                  builds for CPUs, where Linux shows no NVIDIA GPU and the index answers; else pip's own choice)
 set -euo pipefail
 
 root=$(cd -P "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 venv=$root/.venv
-busy=$venv/.installing # holds the installing process's number; left behind by one that was killed
 
 usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p;}' "$root/reproduce.sh"; }
 
@@ -32,132 +35,143 @@ fail() { # fail STATUS MESSAGE…
     exit "$1"
 }
 
-clock() { # milliseconds; whole seconds where bash is older than 5
-    local now=${EPOCHREALTIME:-$(date +%s).000000}
-    echo $((${now//[.,]/} / 1000))
-}
-
-since() { # since MILLISECONDS: how long ago that was, "1.2 s"
-    local tenths=$((($(clock) - $1) / 100))
-    echo "$((tenths / 10)).$((tenths % 10)) s"
-}
-
 pins() { sed -n 's/^ *- *\([A-Za-z0-9._-]*==[^ #]*\).*/\1/p' "$root/environment.yml"; }
 
 find_python() { # find_python MODULES: sets python to the first Python that is new enough and has these modules
-    local name version found=""
-    for name in python3 python3.13 python3.12 python3.11; do
-        version=$("$name" -c 'import platform; print(platform.python_version())' 2>/dev/null) || continue
-        if ! "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
-            found+="${found:+, }$name is $version"
-        elif ! "$name" -c "import $1" 2>/dev/null; then
-            found+="${found:+, }$name ($version) lacks the venv module (on Debian or Ubuntu: apt install python3-venv)"
-        else
-            python=$name
-            return
-        fi
+    for python in python3 python3.13 python3.12 python3.11; do
+        ! "$python" -c "import sys, $1; sys.exit(sys.version_info < (3, 11))" 2>/dev/null || return 0
     done
-    fail 1 "needs Python 3.11 or newer on the PATH; ${found:-found none}"
+    fail 1 "needs Python 3.11 or newer on the PATH, with its venv module (Debian and Ubuntu: apt install python3-venv);" \
+        "python3 is $(python3 --version 2>&1)"
 }
 
 lacks() { # lacks PYTHON: prints the first thing this Python's environment lacks; nothing if it is ready
     # shellcheck disable=SC2046 # pins hold no spaces
-    "$1" -I - "$root" $(pins) <<'PY' 2>/dev/null || echo "a working Python"
+    "$1" -I - "$root/rkd/__init__.py" $(pins) <<'PY' 2>/dev/null || echo "a working Python"
 import sys
 from importlib import metadata, util
-from pathlib import Path
+from os.path import samefile
 
 
-def version(name):
-    try:
-        return metadata.version(name).split("+")[0]
-    except metadata.PackageNotFoundError:
-        return None
+def held(name):
+    return [found.version.split("+")[0] for found in metadata.distributions(name=name)][:1]
 
 
-root, *pins = sys.argv[1:]
-lacking = [pin for pin in pins if version(pin.split("==")[0]) != pin.split("==")[1]]
+lacking = [pin for pin in sys.argv[2:] if held(pin.split("==")[0]) != pin.split("==")[1:]]
 spec = util.find_spec("rkd")
-if sys.version_info < (3, 11):
-    print("Python 3.11")
-elif lacking:
-    print(lacking[0])
-elif not (spec and spec.origin and Path(spec.origin).resolve().parent.parent == Path(root).resolve()):
-    print("this checkout's rkd")
+ours = spec and spec.origin and samefile(spec.origin, sys.argv[1])
+print(*lacking[:1] or ([] if ours else ["this checkout's rkd"]))
 PY
+}
+
+stamp() { # prints what .venv is made of and for, hashed: its Python, this folder, the two files of versions
+    cat environment.yml constraints.txt | "$venv/bin/python" -I -X utf8 -c 'import hashlib, sys
+print(hashlib.sha256("\n".join([sys.version, sys.argv[1], sys.stdin.read()]).encode()).hexdigest())' "$root" 2>/dev/null
+}
+
+ready() { [ -s "$venv/stamp" ] && [ "$(stamp)" = "$(<"$venv/stamp")" ]; }
+
+answers() { # answers URL: within five seconds in all
+    { "$venv/bin/python" -c 'import signal, sys, urllib.request
+signal.alarm(5)
+urllib.request.urlopen(sys.argv[1])' "$1"; } 2>/dev/null
+}
+
+torch_index() { # prints the index to install torch from, or nothing for pip's own choice
+    local cpu=https://download.pytorch.org/whl/cpu
+    if [ -n "${RKD_TORCH_INDEX+set}" ]; then
+        echo "${RKD_TORCH_INDEX#none}"
+    elif [ "$(uname)" = Linux ] && ! command -v nvidia-smi >/dev/null && [ ! -e /proc/driver/nvidia ] &&
+        answers "$cpu/torch/"; then
+        echo "$cpu" # pip's own choice would bring gigabytes of CUDA
+    fi
 }
 
 install() { # install PIP-ARGUMENT…: pip into .venv, silent unless it fails
     if ! "$venv/bin/python" -m pip install --disable-pip-version-check "$@" >>"$venv/pip.log" 2>&1; then
         tail -n 12 "$venv/pip.log" >&2
-        rm "$busy" # nothing was cut off: the next call can complete what is there
-        fail 1 "pip could not install the environment (its last lines are above, all of them in $venv/pip.log)"
+        fail 1 "pip could not install the environment (its last lines are above)"
     fi
 }
 
-make_venv() { # creates .venv, or completes one whose pins have changed
-    local owner half=""
-    if [ -e "$busy" ]; then
-        owner=$(cat "$busy") half=yes
-        if [ -n "$owner" ] && kill -0 "$owner" 2>/dev/null; then
-            fail 1 "process $owner is making .venv just now; try again when it is done (if it is not: rm '$busy')"
-        fi
-        echo "environment  .venv was left half-made; making it again"
-    fi
-    if [ -n "$half" ] || [[ $(lacks "$venv/bin/python") == *Python* ]]; then
-        find_python "ensurepip, venv"
-        rm -rf "$venv"
-        mkdir "$venv"
-        echo $$ >"$busy"
-        "$python" -m venv "$venv" || fail 1 "$python could not make .venv"
-    fi
-    echo $$ >"$busy"
-    echo "environment  installing the versions of environment.yml into .venv (minutes, the first time)"
+install_pins() { # install_pins PIP-ARGUMENT…: the versions of environment.yml
+    local index
+    index=$(torch_index)
+    # Only torch comes from that index; what it depends on comes from where all the rest does.
+    [ -z "$index" ] || install --no-deps --index-url "$index" "$(pins | grep '^torch==')"
     # shellcheck disable=SC2046 # pins hold no spaces
-    install $(pins)
-    install --no-deps --no-build-isolation -e "$root"
-    rm "$busy"
+    install "$@" $(pins)
+}
+
+make_venv() { # makes .venv, one call at a time; the stamp is written last, so that one cut off is made anew
+    find_python "ensurepip, venv"
+    exec 9<>environment.yml # what is locked, until this call and its pip end, however they do
+    if ! "$python" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)' 2>/dev/null; then
+        echo "environment  another call is making .venv; waiting for it"
+        "$python" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX)' || true # a file system without locks
+    fi
+    if ! ready; then
+        echo "environment  installing the versions of environment.yml into .venv (minutes, the first time)"
+        if [ -e "$venv/stamp" ] || ! "$venv/bin/python" -c "" 2>/dev/null; then # else it is yours, and is completed
+            rm -rf "$venv"
+            mkdir "$venv"
+            touch "$venv/stamp"
+            "$python" -m venv "$venv" || fail 1 "$python could not make .venv"
+        fi
+        install_pins --constraint constraints.txt
+        install --no-deps --no-build-isolation --editable .
+        stamp >"$venv/stamp"
+    fi
+    exec 9>&-
 }
 
 environment() { # makes sure of the environment and puts it first on the PATH
-    local start active missing="" prefix=$venv
-    start=$(clock)
-    for active in "${VIRTUAL_ENV:-}" "${CONDA_PREFIX:-}"; do
-        [ -n "$active" ] && [ ! "$active" -ef "$venv" ] || continue
+    local active=${VIRTUAL_ENV:-${CONDA_PREFIX:-}} missing="" prefix=$venv
+    if [ -n "$active" ] && [ ! "$active" -ef "$venv" ]; then
         missing=$(lacks "$active/bin/python")
-        if [ -z "$missing" ]; then
-            prefix=$active
-            break
-        fi
-        missing="; the active $active lacks $missing"
-    done
-    if [ "$prefix" = "$venv" ] && { [ -e "$busy" ] || [ -n "$(lacks "$venv/bin/python")" ]; }; then
-        make_venv
+        if [ -z "$missing" ]; then prefix=$active; else missing="; the active $active lacks $missing"; fi
     fi
+    [ "$prefix" != "$venv" ] || ready || make_venv
     export VIRTUAL_ENV=$prefix PATH=$prefix/bin:$PATH # IPython would add another VIRTUAL_ENV's packages to a kernel's
-    echo "environment  ${prefix#"$root/"} ready ($(since "$start"))$missing"
+    echo "environment  ${prefix#"$root/"} ready$missing"
+}
+
+lock() { # writes below the comments of constraints.txt what pip installs today for the pins of environment.yml
+    find_python "ensurepip, venv"
+    venv=$(mktemp -d)
+    trap 'rm -rf "$venv"' EXIT
+    "$python" -m venv "$venv" || fail 1 "$python could not make an environment"
+    install_pins
+    { # without what only builds for one device have
+        grep '^#' constraints.txt
+        "$venv/bin/python" -m pip freeze | sed -E '/^(cuda|nvidia|triton)/d; s/\+.*//'
+    } >"$venv/constraints.txt"
+    cat "$venv/constraints.txt" >constraints.txt
 }
 
 run_tuning() { # run_tuning ARGUMENT…: of python -m rkd tune
-    python -m rkd tune ml-100k "$@"
-    python -m rkd tune ml-100k --split ratio --methods teacher,none,rd,cd,de,rrd,de-rrd,htd,unkd,nkd,cpd,sld,mkd "$@"
-    python -m rkd tune ml-100k --backbone lightgcn --epochs 100 --methods teacher,none,rd,cd,de-rrd,htd,unkd "$@"
-    python -m rkd tune ml-100k --backbone lightgcn --epochs 100 --split ratio \
-        --methods teacher,none,rrd,nkd,cpd,sld,mkd "$@"
+    local split
+    for split in unkd ratio; do
+        python -m rkd tune ml-100k --split "$split" --backbone mf --to rkd/tuning "$@"
+        python -m rkd tune ml-100k --split "$split" --backbone lightgcn --epochs 100 --to rkd/tuning "$@"
+    done
 }
 
-run_tests() { # run_tests PYTEST-ARGUMENT…: of the files among them, or of all tests and notebooks
-    local argument what=""
+run_tests() { # run_tests PYTEST-ARGUMENT…: of the files among them, or of all tests and notebooks, then the check
+    local argument all=yes status=0
     for argument; do
-        [ ! -e "${argument%%::*}" ] || what=given
+        case ${argument%%::*} in *.py | *.ipynb) all="" ;; esac
+        [ ! -e "${argument%%::*}" ] || all=""
     done
-    if [ -z "$what" ]; then
-        set -- notebooks/*.ipynb notebooks/solutions/*.ipynb tests "$@"
-    fi
+    [ -z "$all" ] || set -- notebooks/*.ipynb notebooks/solutions/*.ipynb tests "$@"
     export RKD_FIGURES=${RKD_FIGURES:-$root/.cache/test-figures} # tests leave figures/ as it is
     # file by file on all cores, the longest first: the notebooks, which together train no more than there are cores
-    OMP_NUM_THREADS=1 python -m pytest --nbval --nbval-cell-timeout=1800 --numprocesses=auto --dist=loadscope \
-        --no-loadscope-reorder "$@"
+    OMP_NUM_THREADS=1 python -m pytest --nbval --nbval-sanitize-with=tests/sanitize.cfg --nbval-cell-timeout=1800 \
+        --numprocesses=auto --dist=loadscope --no-loadscope-reorder "$@" || status=$?
+    if [ -n "$all" ] && [ "$status" -le 1 ]; then # more than 1: not all were run
+        python -m rkd.study.check || status=$?
+    fi
+    return "$status"
 }
 
 # A folder named relative to where the caller stands must mean the same to a notebook.
@@ -172,26 +186,32 @@ cd "$root"
 unset PYTHONPATH PYTHONHOME JUPYTER_PATH MPLBACKEND
 export PYTHONNOUSERSITE=1 PYTHONUTF8=1 JUPYTER_PREFER_ENV_PATH=1
 
+# The same bits on every x86-64 processor (rkd/pinned.py); without effect on others.
+export ATEN_CPU_CAPABILITY=avx2 MKL_CBWR=AVX2
+
 case "${1:-}" in
-test | tune | exercises)
+check | test | tune | exercises)
     environment
     case $1 in
+    check) cd "$caller" && python -m rkd.study.check "${@:2}" ;;
     test) run_tests "${@:2}" ;;
     tune) run_tuning "${@:2}" ;;
     exercises) cd "$caller" && python -m rkd.coursework.release "${@:2}" ;;
     esac
     exit
     ;;
+lock)
+    lock
+    exit
+    ;;
 esac
-for argument; do
-    case $argument in -h | --help)
-        usage
-        exit
-        ;;
-    esac
-done
+case " $* " in *" -h "* | *" --help "*)
+    usage
+    exit
+    ;;
+esac
 find_python sys
-"$python" -I rkd/reproduce.py --check "$@" || exit
-case " $* " in *" --list "*) exec "$python" -I rkd/reproduce.py "$@" ;; esac
+"$python" -I rkd/study/reproduce.py --check "$@" || exit
+case " $* " in *" --list "*) exec "$python" -I rkd/study/reproduce.py "$@" ;; esac
 environment
-exec python -m rkd.reproduce "$@"
+exec python -m rkd.study.reproduce "$@"

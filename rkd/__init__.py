@@ -1,9 +1,26 @@
 """Knowledge distillation for recommender systems: a companion to UnKD (WSDM 2023) and MKD (arXiv 2311.04549)."""
 
-from .catalog import CATALOG, DataError, load, statistics
+from importlib.metadata import PackageNotFoundError, version
+
+from . import pinned  # before torch
 from .data import Interactions, Split
-from .evaluate import evaluate, per_user, recommend
-from .models import MF, LightGCN
+from .datasets import CATALOG, DataError, load, statistics
+from .distillation import distill
+from .evaluate import METRICS, evaluate, per_user, recommend
+from .methods import METHODS, Distiller, OnEntities, OnLists, Sum
+from .models import MF, Given, LightGCN, Lists
 from .popularity import popular_items, popularity_groups
-from .runs import Result, Run, compute, compute_groups, split_of
-from .train import Fit, distill, train
+from .run import Run, split_of
+from .schedule import RunsFailed, compute
+from .store import Result
+from .train import Fit, train
+
+try:
+    __version__ = version("rkd")
+except PackageNotFoundError:  # a checkout on the path, not installed
+    __version__ = "0.2.0"
+
+__all__ = ["CATALOG", "METHODS", "METRICS", "MF", "DataError", "Distiller", "Fit", "Given", "Interactions", "LightGCN",
+           "Lists", "OnEntities", "OnLists", "Result", "Run", "RunsFailed", "Split", "Sum", "compute", "distill",
+           "evaluate", "load", "per_user", "popular_items", "popularity_groups", "recommend", "split_of",
+           "statistics", "train"]

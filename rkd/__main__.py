@@ -1,22 +1,27 @@
-"""python -m rkd run | data | methods | tune | bench | grade: the same functions from the command line."""
+"""python -m rkd run | plan | data | methods | tune | bench | grade: the same functions from the command line."""
 
 import argparse
 import inspect
 import json
 import math
 import sys
+from dataclasses import fields
 from pathlib import Path
+from typing import get_args
 
-import joblib
-
-from .bench import bench, estimate
-from .catalog import CATALOG, load, statistics
-from .distill import ALONE, METHODS, settings_of
-from .readers import DataError
+from .bench import bench
+from .datasets import CATALOG, DataError, load, statistics
+from .methods import METHODS, method_of
 from .models import BACKBONES
-from .runs import Run, compute
-from .tables import folder
+from .run import Run
+from .schedule import RunsFailed, compute
 from .tune import tune
+
+RUN_OPTIONS = {  # a field of Run → what the command line says of it
+    "dataset": "a data set's name, or the path of a file", "method": ", ".join(METHODS), "seed": None,
+    "backbone": ", ".join(BACKBONES), "dim": "embedding size (default: teacher 100, students 10)",
+    "split": "unkd or ratio", "split_seed": None, "lr": None, "l2": None, "weight": "of the distillation loss",
+    "epochs": "at most", "teacher_dim": None, "batch_size": None}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,6 +31,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, DataError, OSError) as error:
         print(f"rkd: {error}", file=sys.stderr)
         return 2
+    except RunsFailed as error:
+        print(f"rkd: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("rkd: stopped; runs that were complete are kept", file=sys.stderr)
         return 130
@@ -42,23 +50,19 @@ def parser() -> argparse.ArgumentParser:
         return sub
 
     sub = command("run", _run, "train one model, and its teacher if need be, or show the result that is on disk")
-    sub.add_argument("--dataset", required=True, metavar="NAME|PATH")
-    sub.add_argument("--method", default="none", help="teacher, pd (a debiased teacher), none (the plain student), "
-                     + ", ".join(METHODS))
-    sub.add_argument("--backbone", default="mf", help=", ".join(BACKBONES))
-    sub.add_argument("--dim", type=int, help="embedding size (default: teacher 100, students 10)")
-    sub.add_argument("--teacher-dim", type=int, default=100)
-    sub.add_argument("--seed", type=int, default=0)
-    sub.add_argument("--split", default="unkd", help="unkd or ratio")
-    sub.add_argument("--split-seed", type=int, default=0)
-    sub.add_argument("--lr", type=float)
-    sub.add_argument("--l2", type=float)
-    sub.add_argument("--weight", type=float, help="of the distillation loss")
+    for field in fields(Run):
+        if field.name in RUN_OPTIONS:
+            kind = next(kind for kind in (int, float, str) if kind in (field.type, *get_args(field.type)))
+            required = {"required": True} if field.name == "dataset" else {"default": field.default}
+            sub.add_argument("--" + field.name.replace("_", "-"), type=kind, help=RUN_OPTIONS[field.name], **required)
     sub.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the method's own")
-    sub.add_argument("--epochs", type=int, default=500, help="at most")
-    sub.add_argument("--batch-size", type=int)
     sub.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
     sub.add_argument("--json", action="store_true", help="the last line is one JSON object")
+
+    sub = command("plan", _plan, "list the runs behind the tables and figures, with key, state and estimated seconds")
+    sub.add_argument("--scale", default="laptop", help="smoke, laptop or paper (default: %(default)s)")
+    sub.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
+    sub.add_argument("--json", action="store_true", help="one JSON object a line")
 
     sub = command("data", _data, "fetch and verify a data set and print its statistics")
     sub.add_argument("name", metavar="NAME|PATH", help=", ".join([*CATALOG, "synthetic"]) + ", or a file of your own")
@@ -66,14 +70,15 @@ def parser() -> argparse.ArgumentParser:
 
     command("methods", _methods, "list the methods with their settings and defaults")
 
-    sub = command("tune", _tune, "choose each method's settings on validation data and write them to rkd/tuned.json")
+    sub = command("tune", _tune, "choose methods' settings on validation data and keep the trials")
     sub.add_argument("dataset", metavar="DATASET")
-    sub.add_argument("--methods", default=",".join([*ALONE, *METHODS]), help="default: all, %(default)s")
+    sub.add_argument("--methods", default=",".join(METHODS), help="default: all, %(default)s")
     sub.add_argument("--backbone", default="mf", help=", ".join(BACKBONES))
     sub.add_argument("--split", default="unkd", help="unkd or ratio")
     sub.add_argument("--trials", type=int, default=12, help="for each method (default: %(default)s)")
     sub.add_argument("--epochs", type=int, default=200, help="at most, of a trial (default: %(default)s)")
     sub.add_argument("--jobs", type=int, help="processes side by side (default: one per core)")
+    sub.add_argument("--to", type=Path, metavar="FOLDER", help="where the trials go (default: the cache)")
 
     sub = command("bench", _bench, "time epochs, set-ups and evaluation on this machine")
     sub.add_argument("dataset", metavar="DATASET")
@@ -91,22 +96,37 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _run(options) -> None:
-    run = Run(options.dataset, options.method, options.seed, options.backbone, options.dim, options.split,
-              options.split_seed, options.lr, options.l2, options.weight,
-              parse_settings(options.method, options.set), options.epochs, options.teacher_dim, options.batch_size)
+    run = Run(**{name: getattr(options, name) for name in RUN_OPTIONS},
+              settings=parse_settings(options.method, options.set))
     (result,) = compute([run], jobs=1, device=options.device)
     print(f"{'test':>32} {'validation':>12}")
     for name, value in result.metrics.items():
         print(f"{name:20} {value:11.4f} {result.valid_metrics[name]:12.4f}")
     print(f"best epoch {result.best_epoch} of {result.epochs}, {result.seconds_per_epoch:.3f} s each")
     if options.json:
-        shown = ("metrics", "valid_metrics", "epochs", "best_epoch", "seconds_per_epoch", "seconds", "key", "provenance")
+        shown = ("metrics", "valid_metrics", "epochs", "best_epoch", "seconds_per_epoch", "seconds", "key",
+                 "provenance")
         _print_json(run.as_dict() | {"max_epochs": run.epochs} | {name: getattr(result, name) for name in shown})
+
+
+def _plan(options) -> None:
+    from .study.plan import plan  # the companion, which needs what [notebooks] brings
+
+    rows = plan(options.scale, options.device)
+    if options.json:
+        for row in rows:
+            _print_json(row)
+        return
+    for row in rows:
+        print(f"{row['key']}  {row['state']:10} {row['seconds']:7.0f} s  {row['label']}")
+    todo = [row for row in rows if row["state"] == "to train"]
+    minutes = sum(row["seconds"] for row in todo) / 60
+    print(f"{len(rows)} runs; {len(todo)} to train, about {minutes:.1f} minutes of one core")
 
 
 def parse_settings(method: str, pairs: list[str]) -> dict:
     """["k=20", "guide=teacher"] → {"k": 20, "guide": "teacher"}, each of its default's type; ValueError otherwise."""
-    known, parsed = settings_of(method), {}
+    known, parsed = method_of(method).settings(), {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals:
@@ -132,23 +152,20 @@ def _data(options) -> None:
 
 
 def _methods(options) -> None:
-    print("teacher, pd (a debiased teacher; gamma), none (the plain student), and the distillations:\n")
     for name, method in METHODS.items():
-        settings = ", ".join(f"{k}={v!r}" for k, v in settings_of(name).items())
-        print(f"{name:8} {sys.modules[method.__module__].__doc__.splitlines()[0]}\n{'':8} {settings}\n")
-        print("\n".join(f"{'':8} {line}" for line in inspect.getdoc(method).splitlines()) + "\n")
+        settings = ", ".join(f"{k}={v!r}" for k, v in method.settings().items()) or "no settings of its own"
+        print(f"{name:14} {method.label} ({method.source})\n{'':14} {settings}\n")
+        text = [*inspect.getdoc(method).splitlines(), *(f"Differs: {line}" for line in method.differs)]
+        print("\n".join(f"{'':14} {line}".rstrip() for line in text) + "\n")
 
 
 def _tune(options) -> None:
-    tune(options.dataset, options.methods.split(","), folder("laptop") / "tuning", options.backbone, options.trials,
-         options.epochs, options.jobs, options.split)
+    tune(options.dataset, options.methods.split(","), options.to, options.backbone, options.trials, options.epochs,
+         options.jobs, options.split)
 
 
 def _bench(options) -> None:
     seconds = bench(options.dataset, options.threads, options.device)
-    jobs = joblib.cpu_count()
-    print(f"The notebooks' runs would take about (minutes, {jobs} processes): " + ", ".join(
-        f"{scale} {minutes:.1f}" for scale, minutes in estimate(options.dataset, seconds, jobs).items()))
     if options.json:
         _print_json(seconds)
 

@@ -4,19 +4,19 @@ import torch
 from torch import Generator, Tensor
 
 from .data import Split
-from .ranking import top_k
+from .models import Model
 from .sampling import draw_places
 
 GROUPS, USERS, EACH = 10, 200, 4  # of a teacher's ranking; users asked; items of each user and group
 
 
-def ranked_sample(teacher: tuple[Tensor, Tensor], split: Split, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Users, at random [n], and items of each, untrained, at random within each of GROUPS equal parts of the teacher's
+def ranked_sample(teacher: Model, split: Split, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Users, at random [n], and items of each, unseen, at random within each of GROUPS equal parts of the teacher's
     ranking, best part first: [n, GROUPS, EACH]; all different where there are that many."""
     device = generator.device
     users = torch.randperm(split.n_users, generator=generator, device=device)[:USERS]
-    lengths = split.n_items - split.train.csr[0].diff()[users]  # untrained items
-    ranked = top_k(*teacher, users, int(lengths.max()), exclude=split.train)  # [n, longest], −1 beyond a user's own
+    lengths = split.n_items - split.train.csr[0].diff()[users]  # unseen items
+    ranked = teacher.top(users, int(lengths.max()), exclude=split.train)  # [n, longest], −1 beyond a user's own
     bounds = torch.arange(GROUPS + 1, device=device) * lengths[:, None] // GROUPS  # [n, GROUPS + 1]
     sizes = bounds.diff(dim=1)[:, :, None]
     inside = torch.arange(int(sizes.max()), device=device) < sizes  # [n, GROUPS, largest]
@@ -32,7 +32,7 @@ def inconsistency(before: Tensor, after: Tensor) -> tuple[list[list[float]], flo
 
     A pair whose scores are equal in one of the two counts as half. An item is not compared with itself.
     """
-    n_users, n_groups, each = before.shape
+    _, n_groups, each = before.shape
 
     def order(scores):
         flat = scores.flatten(1)

@@ -1,6 +1,7 @@
 """Interactions between users and items, and their division into train, valid and test.
 
-Everything downstream sees only these two classes: whole-number ids, two flat tensors, no rating, no time.
+Everything downstream sees only these two classes: whole-number ids, two flat tensors, no rating, no time. A protocol of
+division is one function, in PROTOCOLS.
 """
 
 import hashlib
@@ -11,8 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-VALID_USERS = {"citeulike": 0.2}  # share of users whose held-out items validate; half of them elsewhere (UnKD's code)
-
 
 @dataclass(frozen=True, eq=False)
 class Interactions:
@@ -22,7 +21,8 @@ class Interactions:
     ----------
     n_users, n_items : size of the two id ranges; ids without a pair are allowed.
     users, items : int64 tensors of equal length, one entry per pair.
-    name : the data set's name; it appears in tables, and decides nothing but UnKD's share of validation users.
+    name : the data set's name, for people; it decides nothing.
+    valid_users : share of the users whose held-out items validate under UnKD's protocol.
     user_ids, item_ids : the publisher's ids as arrays, so that ``user_ids[u]`` is the original of user ``u``; or None.
 
     Raises ValueError where the tensors differ in length or type, or an id lies outside its range.
@@ -33,6 +33,7 @@ class Interactions:
     users: Tensor
     items: Tensor
     name: str = "data"
+    valid_users: float = 0.5
     user_ids: np.ndarray | None = field(default=None, repr=False)
     item_ids: np.ndarray | None = field(default=None, repr=False)
 
@@ -81,16 +82,13 @@ class Interactions:
     def split(self, protocol: str = "unkd", seed: int = 0) -> "Split":
         """Divide into train, valid and test; the same seed gives the same division, whatever the order of the pairs.
 
-        "unkd"  : ⌈20 %⌉ of each user's items are held out at random; then whole users' held-out sets go to
-                  validation or test, half the users to each (CiteULike: 20 % and 80 %).      (UnKD's released code)
-        "ratio" : 8 : 1 : 1 at random within each user; at least one item to each of validation and test for users
-                  with three items or more.                                                    (MKD's released code)
+        Protocols: "unkd" and "ratio", the functions below.
 
         Every user keeps at least one training item. Raises ValueError for an unknown protocol, for pairs given
         twice, and for an empty data set.
         """
-        if protocol not in ("unkd", "ratio"):
-            raise ValueError(f"unknown split {protocol!r}: choose 'unkd' or 'ratio'")
+        if protocol not in PROTOCOLS:
+            raise ValueError(f"unknown split {protocol!r}: choose from {', '.join(PROTOCOLS)}")
         if len(self) == 0:
             raise ValueError(f"{self.name} holds no interactions: there is nothing to split")
         keys = self.keys.cpu().numpy()
@@ -103,22 +101,37 @@ class Interactions:
         counts = np.bincount(users, minlength=self.n_users)
         place = np.empty(len(users), dtype=np.int64)  # the pair's place in its user's shuffled list
         place[order] = np.arange(len(users)) - np.repeat(np.cumsum(counts) - counts, counts)
-
-        if protocol == "unkd":
-            n_held_out = np.minimum(-(-counts // 5), np.maximum(counts - 1, 0))
-            held_out = place < n_held_out[users]
-            n_valid = int(VALID_USERS.get(self.name, 0.5) * self.n_users)
-            validates = np.zeros(self.n_users, dtype=bool)
-            validates[rng.permutation(self.n_users)[:n_valid]] = True
-            valid, test = held_out & validates[users], held_out & ~validates[users]
-        else:
-            n_each = np.where(counts >= 3, np.maximum(counts // 10, 1), 0)[users]
-            valid, test = place < n_each, (place >= n_each) & (place < 2 * n_each)
+        valid, test = PROTOCOLS[protocol](users, place, counts, self.valid_users, rng)
 
         def part(mask):
             return replace(self, users=torch.from_numpy(users[mask]), items=torch.from_numpy(items[mask]))
 
         return Split(part(~(valid | test)), part(valid), part(test), protocol, seed).to(self.users.device)
+
+
+def unkd(users: np.ndarray, place: np.ndarray, counts: np.ndarray, valid_users: float,
+         rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """⌈20 %⌉ of each user's items are held out at random; then whole users' held-out sets go to validation, a share
+    ``valid_users`` of the users, or to test, the rest.                                     (UnKD's released code)
+
+    users, place : each pair's user and its place in the user's shuffled list, [n]; counts : pairs of each user.
+    Returns two masks of the pairs, of validation and of test.
+    """
+    held_out = place < np.minimum(-(-counts // 5), np.maximum(counts - 1, 0))[users]
+    validates = np.zeros(len(counts), dtype=bool)
+    validates[rng.permutation(len(counts))[:int(valid_users * len(counts))]] = True
+    return held_out & validates[users], held_out & ~validates[users]
+
+
+def ratio(users: np.ndarray, place: np.ndarray, counts: np.ndarray, valid_users: float,
+          rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """8 : 1 : 1 at random within each user; at least one item to each of validation and test for users with three items
+    or more. Ours, after the MKD paper's ratio. Arguments and result as for ``unkd``; the last two are not used."""
+    n_each = np.where(counts >= 3, np.maximum(counts // 10, 1), 0)[users]
+    return place < n_each, (place >= n_each) & (place < 2 * n_each)
+
+
+PROTOCOLS = {"unkd": unkd, "ratio": ratio}
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,8 +155,8 @@ class Split:
             keys = torch.cat([self.train.keys, held_out.keys]).sort().values
             if bool((twice := keys[1:] == keys[:-1]).any()):
                 first = int(keys[1:][twice][0])
-                raise ValueError(f"user {first // self.n_items}, item {first % self.n_items} is given twice: a pair may "
-                                 "neither be repeated nor be both trained and tested on")
+                raise ValueError(f"user {first // self.n_items}, item {first % self.n_items} is given twice: a pair "
+                                 "may neither be repeated nor be both trained and tested on")
 
     @property
     def n_users(self) -> int:
@@ -161,6 +174,13 @@ class Split:
     def fingerprint(self) -> str:
         parts = " ".join(part.fingerprint for part in (self.train, self.valid, self.test))
         return hashlib.sha256(parts.encode()).hexdigest()[:16]
+
+    @cached_property
+    def data_fingerprint(self) -> str:
+        """The fingerprint of all three parts' pairs together: that of the data that were divided."""
+        parts = (self.train, self.valid, self.test)
+        return replace(self.train, users=torch.cat([part.users for part in parts]),
+                       items=torch.cat([part.items for part in parts])).fingerprint
 
     def to(self, device) -> "Split":
         if self.train.users.device == torch.device(device):

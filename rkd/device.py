@@ -29,8 +29,8 @@ def real(device: torch.device) -> torch.dtype:
 
 
 def fixed_shapes(device: torch.device) -> bool:
-    """Whether a step must not let tensors' shapes depend on what is in them: everywhere but on a CPU, where doing a thing
-    once for what is there more than once pays; a GPU would have to wait for the host at every such place."""
+    """Whether a step must not let tensors' shapes depend on what is in them: everywhere but on a CPU, where doing a
+    thing once for what is there more than once pays; a GPU would have to wait for the host at every such place."""
     return device.type != "cpu"
 
 

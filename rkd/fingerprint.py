@@ -1,95 +1,216 @@
 """A hash of the code behind a result, so that whoever edits a loss never meets a figure from before.
 
-It covers the definitions named and all that they use, through every import inside this package, and nothing else: a
-new loss beside an old one changes no old result, nor does a comment or a docstring.
+It covers whole files: those named and all that they import inside this package; comments and docstrings apart. A class
+from outside counts by its own source and what it uses of its module's. Files are read when rkd is imported.
 """
 
 import ast
-import hashlib
+import inspect
+import json
+import linecache
+from collections.abc import Iterable
 from functools import cache
+from hashlib import sha256
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from textwrap import dedent
+from types import CodeType
 
 PACKAGE = Path(__file__).parent
-IMPORTED = {path: path.stat().st_mtime_ns for path in PACKAGE.rglob("*.py")}  # what this process runs, by time of change
 
 
-def code_fingerprint(*roots: tuple[str, str]) -> str:
-    """Hash of the definitions ``roots``, (module, name) pairs such as ("rkd.train", "train"), and all they use.
+def _module(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
-    Raises ValueError for a root that is not defined at the top level of a module of this package, and where a file was
-    edited after this process imported it: the hash would speak of code that is not what runs.
+
+PATHS = {_module(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+IMPORTED = {module: path.read_text(encoding="utf-8") for module, path in PATHS.items()}  # what this process runs
+TIMES = {module: path.stat().st_mtime_ns for module, path in PATHS.items()}
+
+
+def package_fingerprint() -> str:
+    """Hash of the code that computes runs, as it was imported: the schedule and all that it imports."""
+    return _hash_of(_reached(["rkd.schedule"]))
+
+
+def code_fingerprint(*modules: str, without: tuple[str, ...] = (), classes: tuple = ()) -> str:
+    """Hash of these modules of the package, such as "rkd.train", of what they import of it, ``without`` some, and of
+    classes, or functions: those of the package by their modules, others by source and the modules that they use.
+
+    Raises ValueError where a file was edited after this process imported it: the hash would speak of code that is not
+    what runs.
     """
-    todo, seen, texts = list(roots), set(), []
+    bases = [base for made in classes for base in getattr(made, "__mro__", (made,)) if base is not object]
+    outside = [_behind(base) for base in bases if base.__module__ not in IMPORTED]
+    modules += tuple(base.__module__ for base in bases if base.__module__ in IMPORTED)
+    modules += tuple(module for _, used in outside for module in used)
+    reached = _reached(modules, without)
+    if edited := [module for module in reached if _edited(module)]:
+        raise ValueError(f"{', '.join(edited)} was edited since it was imported: restart the kernel (or the process), "
+                         "so that the edit takes effect")
+    return _hash_of(reached, *(source for source, _ in outside))
+
+
+def _reached(modules: Iterable[str], without: tuple[str, ...] = ()) -> list[str]:
+    """These modules of the package and all that they import of it, ``without`` some and what only these import."""
+    todo, seen = list(modules), set(without)
     while todo:
-        module, name = item = todo.pop()
-        if item in seen:
-            continue
-        seen.add(item)
-        _check_unedited(module)
-        definitions, imports = _read(module)
-        if name in imports and _path(".".join(imports[name])):  # a whole module: all that it defines
-            whole = ".".join(imports[name])
-            todo.extend((whole, other) for other in _read(whole)[0])
-        elif name in imports:
-            todo.append(imports[name])
-        elif name in definitions:
-            text, used = definitions[name]
-            texts.append(f"{module}.{name}\n{text}")
-            todo.extend((module, other) for other in used)
-        elif item in roots:
-            raise ValueError(f"{name} is not defined at the top level of {module}, so its code cannot be fingerprinted")
-    return hashlib.sha256("\n".join(sorted(texts)).encode()).hexdigest()[:16]
+        module = todo.pop()
+        if module not in seen:
+            seen.add(module)
+            todo += _imports(module)
+    return sorted(seen - set(without))
+
+
+def _hash_of(modules: list[str], *sources: str) -> str:
+    texts = [f"{module}\n{_essence(IMPORTED[module])}" for module in modules]
+    return sha256("\n".join([*texts, *sources]).encode()).hexdigest()[:16]
+
+
+def _edited(module: str) -> bool:
+    """Whether a module's code on disk is no longer what this process imported; a file's time alone says nothing."""
+    path = PATHS[module]
+    if path.exists() and path.stat().st_mtime_ns == TIMES[module]:
+        return False
+    return not path.exists() or _essence(path.read_text(encoding="utf-8")) != _essence(IMPORTED[module])
 
 
 @cache
-def _read(module: str) -> tuple[dict[str, tuple[str, frozenset]], dict[str, tuple[str, str]]]:
-    """(name → (code without docstrings, names it uses), name → (module, name) it is imported from) of one module."""
-    path = _path(module)
-    if path is None:
-        raise ValueError(f"{module} is not a module of this package: put the method into a file in rkd/distill/")
-    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    definitions, imports = {}, {}
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.ImportFrom):
-            base = package.split(".")[:len(package.split(".")) - node.level + 1] if node.level else []
-            source = ".".join(base + ([node.module] if node.module else []))
-            if source.split(".")[0] == PACKAGE.name:
-                imports |= {alias.asname or alias.name: (source, alias.name) for alias in node.names}
-        elif isinstance(node, ast.Import):
-            if any(alias.name.split(".")[0] == PACKAGE.name for alias in node.names):
-                raise ValueError(f"{module} says '{ast.unparse(node)}': import the names it uses instead (from … import "
-                                 "…), so that their code counts in the hash of a result")
-        else:
-            text, used = ast.unparse(_without_docstrings(node)), {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
-            for name in _bound(node):
-                before = definitions.get(name, ("", frozenset()))
-                definitions[name] = before[0] + "\n" + text, before[1] | used
-    return definitions, imports
+def _imports(module: str) -> list[str]:
+    """The modules of this package that a module imports at its top level."""
+    package = module if any(other.startswith(module + ".") for other in IMPORTED) else module.rpartition(".")[0]
+    found = []
+    for node in ast.parse(IMPORTED[module]).body:
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package.split(".")[:len(package.split(".")) - node.level + 1]) if node.level else ""
+            source = ".".join(filter(None, (base, node.module)))
+            found += [source, *(f"{source}.{alias.name}" for alias in node.names)]
+    return [name for name in found if name in IMPORTED and name != PACKAGE.name]
 
 
-def _check_unedited(module: str) -> None:
-    path = _path(module)
-    if path and IMPORTED.setdefault(path, changed := path.stat().st_mtime_ns) != changed:
-        raise ValueError(f"{path.relative_to(PACKAGE.parent)} was edited since it was imported: restart the kernel (or "
-                         "the process), so that the edit takes effect")
+@cache
+def _essence(source: str) -> str:
+    """Source without comments, docstrings and layout."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree)
 
 
-def _path(module: str) -> Path | None:
-    """The file of a module of this package; None for anything else."""
-    path = PACKAGE.parent.joinpath(*module.split("."))
-    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    return path if path.is_file() and path.is_relative_to(PACKAGE) else None
+def _behind(made) -> tuple[str, set[str]]:
+    """Of a class from outside the package, or a function: its source and that of what it uses of its own module,
+    functions, classes and plain values; and the modules of the package that it uses. Raises ValueError where the source
+    cannot be found, or was edited since it was imported."""
+    if not (inspect.isfunction(made) or inspect.isclass(made)):
+        raise ValueError(f"{made!r} is neither a function nor a class: its source cannot be found")
+    module = inspect.getmodule(made)
+    values = vars(module) if module else {}
+    todo, texts, modules = [made], {}, set()
+    while todo:
+        thing = todo.pop()
+        text = _essence(_definition(thing, module))
+        if text in texts:
+            continue
+        names = sorted({ast.unparse(node) for node in ast.walk(ast.parse(text))
+                        if isinstance(node, (ast.Name, ast.Attribute))})
+        for used in [*(_named(module, name) for name in names), *_held(thing)]:
+            if not (inspect.isfunction(used) or inspect.isclass(used)):
+                continue
+            if used.__module__ in IMPORTED:
+                modules.add(used.__module__)
+            elif used.__module__ == made.__module__:
+                todo.append(used)
+        plain = [name for name in names if name in values and _plain(values[name])]
+        texts[text] = "".join(f"\n{name} = {values[name]!r}" for name in plain)
+    return "\n".join(sorted(text + used for text, used in texts.items())), modules
 
 
-def _bound(node: ast.stmt) -> set[str]:
-    """The names a top-level statement defines."""
-    if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-        return {node.name}
-    return {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+def _named(module, name: str):
+    """What a name, "f" or "module.f", stands for in a module; None where that is nothing, or no module's or class's."""
+    found = module
+    for part in name.split("."):
+        found = getattr(found, part, None) if inspect.ismodule(found) or inspect.isclass(found) else None
+    return found
 
 
-def _without_docstrings(node: ast.stmt) -> ast.stmt:
-    for inner in ast.walk(node):
-        if isinstance(inner, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(inner) is not None:
-            inner.body = inner.body[1:] or [ast.Pass()]
-    return node
+def _held(thing) -> list[type]:
+    """The classes that a class has as attributes, alone or in a dict: a sum's parts, say."""
+    values = vars(thing).values() if inspect.isclass(thing) else ()
+    return [held for value in values for held in (value.values() if isinstance(value, dict) else (value,))
+            if inspect.isclass(held)]
+
+
+def _plain(value) -> bool:
+    """Whether a value is numbers, text, and lists and dicts of them."""
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _definition(thing, module) -> str:
+    """The source text of a function or class; of a class in a notebook, too, which inspect alone does not find."""
+    functions = [thing] if inspect.isfunction(thing) else list(filter(inspect.isfunction, vars(thing).values()))
+    for code in (inspect.unwrap(function).__code__ for function in functions):
+        linecache.checkcache(code.co_filename)  # the module may have been reloaded
+        source = "".join(linecache.getlines(code.co_filename))
+        if found := _in_source(source, thing.__name__, code.co_firstlineno):
+            if type(getattr(module, "__loader__", None)) is SourceFileLoader and not _compiles_to(source, code):
+                raise ValueError(f"{code.co_filename} was edited since it was imported: restart the kernel (or the "
+                                 "process), or reload the module")
+            return found
+    try:
+        return dedent(inspect.getsource(thing))
+    except (OSError, TypeError):
+        if inspect.isclass(thing) and (outline := _outline(thing)):
+            return outline
+        raise ValueError(f"the source of {thing.__qualname__} cannot be found, so that no result could be kept under "
+                         "it: define it in a notebook cell or a file") from None
+
+
+def _in_source(source: str, name: str, line: int) -> str:
+    """The definition of this name that this line belongs to; of lambdas, all that start there."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Lambda) and (name, line) == ("<lambda>", node.lineno):
+            found.append(ast.unparse(node))
+        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name == name:
+            first = min(part.lineno for part in (node, *node.decorator_list))
+            if first <= line <= node.end_lineno:
+                return ast.unparse(node)
+    return "\n".join(found)
+
+
+def _compiles_to(source: str, code: CodeType) -> bool:
+    """Whether this code is what the source says now."""
+    todo = [compile(source, code.co_filename, "exec", dont_inherit=True)]
+    while todo:
+        found = todo.pop()
+        if found == code:
+            return True
+        todo += [constant for constant in found.co_consts if isinstance(constant, CodeType)]
+    return False
+
+
+def _outline(made: type) -> str:
+    """A class without functions, such as a sum in a notebook, by its bases and attributes; "" where it has anything but
+    plain values and classes."""
+    def shown(value):
+        if inspect.isclass(value):
+            return value.__qualname__
+        if isinstance(value, dict):
+            return "{" + ", ".join(f"{key!r}: {shown(held)}" for key, held in value.items()) + "}"
+        if not _plain(value):
+            raise ValueError
+        return repr(value)
+
+    try:
+        lines = [f"    {name} = {shown(value)}" for name, value in vars(made).items() if not name.startswith("__")]
+    except ValueError:
+        return ""
+    return "\n".join([f"class {made.__name__}({', '.join(base.__qualname__ for base in made.__bases__)}):", *lines])

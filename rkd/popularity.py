@@ -20,7 +20,8 @@ def popularity_groups(counts: Tensor, n_groups: int) -> Tensor:
     """
     n_seen = int((counts > 0).sum())
     if not 1 <= n_groups <= n_seen:
-        raise ValueError(f"n_groups must be between 1 and {n_seen}, the number of items with interactions, not {n_groups}")
+        raise ValueError(f"n_groups must be between 1 and {n_seen}, the number of items with interactions, not "
+                         f"{n_groups}")
     popularity, order = counts.sort(descending=True, stable=True)
     twice_middle = 2 * popularity.cumsum(0) - popularity  # twice: the mass before an item and half its own
     group = (n_groups * twice_middle // (2 * popularity.sum())).clamp(max=n_groups - 1)
@@ -28,7 +29,8 @@ def popularity_groups(counts: Tensor, n_groups: int) -> Tensor:
 
 
 def items_by_group(counts: Tensor, n_groups: int) -> list[Tensor]:
-    """The item ids of each of ``popularity_groups``, ascending, the most popular group first: n_groups tensors int64."""
+    """The item ids of each of ``popularity_groups``, ascending, the most popular group first: n_groups tensors
+    int64."""
     group = popularity_groups(counts, n_groups)
     return [(group == g).nonzero().flatten() for g in range(n_groups)]
 

@@ -1,12 +1,11 @@
-"""Exact top-K of inner-product scores over the whole catalogue, in blocks of users."""
+"""Exact top-K of inner-product scores over the whole catalogue, in blocks of users; and which items a user has seen."""
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from .data import Interactions
-
-BLOCK_SCORES = 1 << 21  # scores held at once (8 MiB): small enough to stay in a core's cache while they are ranked
-CHUNKS = 8
+from .kernels import BLOCK_SCORES, CHUNKS, top_k_of_rows
 
 
 def top_k(user_factors: Tensor, item_factors: Tensor, users: Tensor, k: int, exclude: Interactions) -> Tensor:
@@ -37,7 +36,7 @@ def top_k(user_factors: Tensor, item_factors: Tensor, users: Tensor, k: int, exc
         rows, items = rows_of(exclude, batch)
         scores[rows, items] = -torch.inf
         scores[:, n_items:] = -torch.inf
-        top = _top_k_of_rows(scores, min(k, n_items))
+        top = top_k_of_rows(scores, min(k, n_items))
         ranked[start:start + block, :top.shape[1]] = top
     return ranked
 
@@ -51,25 +50,31 @@ def rows_of(interactions: Interactions, users: Tensor) -> tuple[Tensor, Tensor]:
     return rows, items[offsets[users][rows] + within]
 
 
-def _top_k_of_rows(scores: Tensor, k: int) -> Tensor:
-    """Top k columns of each row [b, k], −1 for −inf.
+def top_k_within(user_factors: Tensor, item_factors: Tensor, users: Tensor, k: int, exclude: Interactions,
+                 items: Tensor) -> Tensor:
+    """``top_k`` among ``items`` alone (ids, ascending [m]): [n, min(k, m)]. Raises ValueError where ``items`` is
+    empty."""
+    refuse_none(items)
+    place = items.new_full((exclude.n_items,), -1)
+    place[items] = torch.arange(len(items), device=items.device)
+    inside = place[exclude.items]
+    seen_inside = Interactions(exclude.n_users, len(items), exclude.users[inside >= 0], inside[inside >= 0])
+    ranked = top_k(user_factors, item_factors[items], users, min(k, len(items)), seen_inside)
+    return torch.where(ranked >= 0, items[ranked.clamp(min=0)], -1)
 
-    Columns c, c + w, c + 2w, … (w = width / CHUNKS) form a chunk. The best k + 1 scores of a row lie in the k + 1 chunks
-    of highest maximum, so that only these are searched: several times faster than a top-k of the row on a CPU.
-    """
-    rows, width = scores.shape
-    n_best = min(k + 1, width)  # one more than asked for shows a tie across the cut
-    if n_best * CHUNKS < width:
-        chunked = scores.view(rows, CHUNKS, width // CHUNKS)
-        chunks = chunked.amax(1).topk(n_best).indices[:, None, :].expand(-1, CHUNKS, -1)  # [b, CHUNKS, k + 1]
-        values, place = chunked.gather(2, chunks).flatten(1).topk(n_best)
-        columns = chunks + torch.arange(CHUNKS, device=scores.device)[:, None] * (width // CHUNKS)
-        top = columns.flatten(1).gather(1, place)
-    else:
-        values, top = scores.topk(n_best)
-    # Which of equal scores comes first depends on the search, so where there are any the whole row is sorted.
-    tied = ((values[:, 1:] == values[:, :-1]) & (values[:, 1:] > -torch.inf)).any(1).nonzero().flatten()
-    top = top[:, :k].masked_fill(values[:, :k] == -torch.inf, -1)
-    values, order = scores[tied].sort(descending=True, stable=True)
-    top[tied] = order[:, :k].masked_fill(values[:, :k] == -torch.inf, -1)
-    return top
+
+def refuse_none(items: Tensor) -> None:
+    """Raises ValueError where ``items`` is empty."""
+    if len(items) == 0:
+        raise ValueError("there is no item to rank: one item holds so much of the popularity that a group is empty. "
+                         "Take fewer groups")
+
+
+def seen(train: Interactions, users: Tensor, items: Tensor) -> Tensor:
+    """Which items a user has in ``train``: users [n], items [n, m] → bool [n, m]."""
+    offsets, of_users = train.csr
+    everyone = torch.arange(train.n_users, device=items.device)
+    keys = everyone.repeat_interleave(offsets.diff(), output_size=len(of_users)) * train.n_items + of_users  # ascending
+    keys = pad(keys, (0, 1), value=-1)  # what is beyond the last is found here, and is none
+    wanted = users[:, None] * train.n_items + items
+    return keys[torch.searchsorted(keys[:-1], wanted)] == wanted

@@ -1,13 +1,11 @@
-"""Draws: uniform negatives, and items by their rank in somebody's ranking. All of fixed shape, on the device."""
+"""Draws: uniform negatives, and ranks in somebody's ranking. All of fixed shape, on the device."""
 
 import torch
 from torch import Generator, Tensor
 
 from .data import Interactions
 from .device import real
-from .ranking import top_k
-
-LISTED = 1 << 23  # of int32: 32 MiB
+from .kernels import LISTED
 
 
 class NegativeSampler:
@@ -30,9 +28,9 @@ class NegativeSampler:
         users = torch.arange(train.n_users, device=items.device).repeat_interleave(counts)
         self.listed = train.n_users * train.n_items <= LISTED
         if self.listed:
-            untrained = torch.ones(train.n_users, train.n_items, dtype=torch.bool, device=items.device)
-            untrained[users, items] = False
-            self._items = untrained.nonzero()[:, 1].int()  # one user's after the other's
+            unseen = torch.ones(train.n_users, train.n_items, dtype=torch.bool, device=items.device)
+            unseen[users, items] = False
+            self._items = unseen.nonzero()[:, 1].int()  # one user's after the other's
             self._starts = self._free.cumsum(0) - self._free
         else:
             self._stride = train.n_items + 1
@@ -51,43 +49,6 @@ class NegativeSampler:
         return (rank + below).view(users.shape)
 
 
-def ranking(user_factors: Tensor, item_factors: Tensor, train: Interactions, depth: int) -> Tensor:
-    """Every user's ``depth`` best items that are not training items, best first: [n_users, depth] int64.
-
-    depth is cut to the items that every user has left, so that no place is empty.
-    """
-    depth = min(depth, train.n_items - int(train.csr[0].diff().max()))
-    users = torch.arange(train.n_users, device=item_factors.device)
-    return top_k(user_factors, item_factors, users, depth, exclude=train)
-
-
-def ranking_within(user_factors: Tensor, item_factors: Tensor, train: Interactions, items: Tensor,
-                   depth: int) -> tuple[Tensor, Tensor]:
-    """Every user's ``depth`` best among ``items`` (ids, ascending [m]) that are not training items, best first:
-    [n_users, min(depth, m)] with −1 at the end of shorter rankings, and their lengths [n_users]. Raises ValueError where
-    ``items`` is empty."""
-    if len(items) == 0:
-        raise ValueError("there is no item to rank: one item holds so much of the popularity that a group is empty. Take "
-                         "fewer groups")
-    place = items.new_full((train.n_items,), -1)
-    place[items] = torch.arange(len(items), device=items.device)
-    inside = place[train.items]
-    seen = Interactions(train.n_users, len(items), train.users[inside >= 0], inside[inside >= 0])
-    users = torch.arange(train.n_users, device=items.device)
-    ranked = top_k(user_factors, item_factors[items], users, min(depth, len(items)), seen)
-    return torch.where(ranked >= 0, items[ranked.clamp(min=0)], -1), (ranked >= 0).sum(1)
-
-
-def trained(train: Interactions, items: Tensor) -> Tensor:
-    """Which of each user's items are training items: items [n_users, m] → bool [n_users, m]."""
-    offsets, of_users = train.csr
-    users = torch.arange(train.n_users, device=items.device)
-    owners = users.repeat_interleave(offsets.diff(), output_size=len(of_users))
-    keys = owners * train.n_items + of_users  # ascending
-    wanted = users[:, None] * train.n_items + items
-    return keys[torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)] == wanted
-
-
 def draw_ranks(n_rows: int, n_draws: int, depth: int, temperature: float, device, generator: Generator) -> Tensor:
     """Distinct 0-based ranks below ``depth``, p(r) ∝ exp(−r / temperature), without replacement: [n_rows, n_draws].
 
@@ -101,8 +62,8 @@ def draw_ranks(n_rows: int, n_draws: int, depth: int, temperature: float, device
 
 
 def draw_places(log_p: Tensor, n_draws: int, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Distinct places of each row, p ∝ exp(log_p), −inf being impossible, without replacement: [n, M] → [n, n_draws], and
-    whether each is possible: where a row has too few places that are, some of the others fill it up."""
+    """Distinct places of each row, p ∝ exp(log_p), −inf being impossible, without replacement: [n, M] → [n, n_draws],
+    and whether each is possible: where a row has too few places that are, some of the others fill it up."""
     values, places = gumbel(log_p, generator).add_(log_p).topk(n_draws)
     return places, values > -torch.inf
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import ttest_rel
 
-from .runs import Result
+from .store import Result
 
 LEVEL = 0.05  # of the tests below
 

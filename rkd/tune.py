@@ -1,56 +1,38 @@
 """The same number of trials for every method, over the same ranges, judged on validation data alone."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.stats import qmc
 
-from . import tuned
-from .distill import ALONE, TEACHERS
-from .files import write_whole
-from .runs import Run, compute
+from .files import cache_folder, write_whole
+from .methods import METHODS, Distiller, Method, method_of, name_of
+from .run import Run, fingerprint_of, split_of
+from .schedule import compute
+from .tuned import TRIALS, choose
 
 RANGES = {"lr": (1e-3, 2e-2), "l2": (1e-3, 3e-2), "weight": (1e-2, 1.0)}  # each drawn log-uniformly
-# Each method's own settings, within what its paper or UnKD's code tried: a pair of floats (log-uniform), or a list.
-OWN = {
-    "pd": {"gamma": (0.02, 0.25)},
-    "rd": {"k": [10, 30], "sharpness": [1.0, 10.0], "mu": [0.1, 1.0]},
-    "cd": {"guide": ["student", "teacher"], "temperature": [10.0, 20.0, 50.0], "t1": [1.0, 2.0]},
-    "de": {"n_experts": [5, 10]},
-    "rrd": {"temperature": [10.0, 20.0, 30.0]},
-    "de-rrd": {"de_weight": (1e-3, 1e-1), "temperature": [10.0, 20.0, 30.0]},
-    "htd": {"alpha": [0.25, 0.5, 0.75], "n_experts": [5, 10]},
-    "unkd": {"groups": [2, 3, 4, 5], "mu": [10.0, 20.0, 50.0]},
-    "nkd": {"mix": ["soft", "hard"], "k": [5, 10, 20], "alpha": [0.3, 0.5, 0.7]},
-    "cpd": {"pairwise": (0.1, 0.5), "tau": (0.1, 5.0), "q": [5, 10, 20]},
-    "sld": {"gamma": [0.5, 0.75, 1.0], "tau": (0.25, 1.0), "temperature": [10.0, 20.0]},
-    "mkd": {"nkd": (0.1, 1.0), "cpd": (0.1, 1.0), "gamma": [0.5, 0.75, 1.0], "tau": (0.25, 1.0)},
-}
-OWN |= {"pd-cd": OWN["cd"], "pd-htd": OWN["htd"], "stratified-sld": OWN["sld"] | {"groups": [2, 3, 4]},
-        "stratified-mkd": OWN["mkd"]}
 PAPERS_BATCH, LARGE_BATCH = 2048, 8192
 SEED = 1000  # of training in every trial, and of the draws: never among the seeds that are reported
-NEAR = 0.98  # a setting may be chosen for the tail if its NDCG@10 is at least this share of the best
 
 
-def batch_size(method: str, backbone: str) -> int:
+def batch_size(method: str | type[Method], backbone: str) -> int:
     """The papers' 2048 for MF's teachers, else 8192: with about twice the learning rate as good a student on
     MovieLens-100K, two to three times as soon, since what a step of distillation costs depends little on the batch. (At
     MF's d = 100 the pairs cost most, and nothing is gained.)"""
-    return PAPERS_BATCH if backbone == "mf" and method in TEACHERS else LARGE_BATCH
+    return PAPERS_BATCH if backbone == "mf" and method_of(method).teaches else LARGE_BATCH
 
 
-def trials(dataset: str, method: str, backbone: str = "mf", n: int = 12, epochs: int = 200,
+def trials(dataset: str, method: str | type[Method], backbone: str = "mf", n: int = 12, epochs: int = 200,
            jobs: int | None = None, split: str = "unkd") -> pd.DataFrame:
     """Train ``n`` settings of a method for at most ``epochs`` epochs, and tabulate the validation metrics, best NDCG@10
     first. The common settings are the first n points of one Sobol sequence, the same for every method (one that distils
     nothing ignores the weight), its own settings those of another. Nothing here looks at the test data."""
-    common = {name: span for name, span in RANGES.items() if name != "weight" or method not in ALONE}
-    own = OWN.get(method, {})
+    made = method_of(method)
+    common = {name: span for name, span in RANGES.items() if name != "weight" or issubclass(made, Distiller)}
     points = [_point(common, row) for row in _sobol(len(RANGES), n, SEED)]
-    extra = [_point(own, row) for row in _sobol(max(len(own), 1), n, SEED + 1)]
+    extra = [_point(made.search, row) for row in _sobol(max(len(made.search), 1), n, SEED + 1)]
     size = batch_size(method, backbone)
     runs = [Run(dataset, method, SEED, backbone, **point, settings=more, epochs=epochs, split=split, batch_size=size)
             for point, more in zip(points, extra)]
@@ -62,34 +44,23 @@ def trials(dataset: str, method: str, backbone: str = "mf", n: int = 12, epochs:
     return pd.DataFrame(rows).sort_values("valid_ndcg@10", ascending=False, ignore_index=True)
 
 
-def choices(table: pd.DataFrame) -> dict[str, dict]:
-    """The settings of the best trial by NDCG@10, "accuracy", and of the one with the best unpopular Recall@10 among
-    those within 2 % of that NDCG, "tail". table: as ``trials`` makes it."""
-    near = table[table["valid_ndcg@10"] >= NEAR * table["valid_ndcg@10"].max()]
-    rows = {"accuracy": table["valid_ndcg@10"].idxmax(), "tail": near["valid_unpopular/recall@10"].idxmax()}
-    settings = table.drop(columns=[name for name in table if name.startswith("valid_") or name.endswith("epoch")
-                                   or name == "epochs"])
-    records = settings.to_dict("records")  # keeps whole numbers whole
-    return {choice: records[row] for choice, row in rows.items()}
+def tune(dataset: str, methods: list[str] | None = None, folder: Path | None = None, backbone: str = "mf", n: int = 12,
+         epochs: int = 200, jobs: int | None = None, split: str = "unkd") -> None:
+    """Choose each method's settings, all of METHODS by default, and write the trials, from which rkd.tuned reads the
+    choice, to ``folder``, by default the cache's.
 
-
-def tune(dataset: str, methods: list[str], folder: Path, backbone: str = "mf", n: int = 12, epochs: int = 200,
-         jobs: int | None = None, split: str = "unkd") -> None:
-    """Choose each method's settings, write the trials to ``folder`` as CSV and the choices to rkd/tuned.json.
-
-    Teachers go first: a student's trials learn from a teacher with the settings just chosen.
+    Teachers go first: in a folder that rkd.tuned reads, a student's trials learn from a teacher with the settings just
+    chosen. Trials that come with rkd count before those in the cache; a line says where that is so.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    for method in sorted(methods, key=lambda name: name not in TEACHERS):
+    fingerprint = fingerprint_of(dataset)
+    place = (folder or cache_folder() / "tuning") / f"{split_of(dataset).name}-{fingerprint}" / split / backbone
+    if folder is None and any(TRIALS.glob(f"*-{fingerprint}/{split}/{backbone}")):
+        print(f"rkd comes with trials for these data, and takes its settings from them; yours go to {place}")
+    for method in sorted(methods or METHODS, key=lambda method: not method_of(method).teaches):
         table = trials(dataset, method, backbone, n, epochs, jobs, split)
-        table.to_csv(folder / f"{dataset}-{split}-{backbone}-{method}.csv", index=False)
-        kept = json.loads(tuned.PATH.read_text())
-        for choice, settings in choices(table).items():
-            of_split = kept.setdefault(choice, {}).setdefault(dataset, {}).setdefault(split, {})
-            of_split.setdefault(backbone, {})[method] = settings
-            print(f"{dataset} {split} {backbone} {method}, {choice}: {settings}", flush=True)
-        text = json.dumps(kept, indent=1) + "\n"
-        write_whole(tuned.PATH, lambda path: path.write_text(text))
+        write_whole(place / f"{name_of(method)}.csv", lambda path, table=table: table.to_csv(path, index=False))
+        for choice, settings in choose(table).items():
+            print(f"{dataset} {split} {backbone} {name_of(method)}, {choice}: {settings}", flush=True)
 
 
 def _sobol(dims: int, n: int, seed: int) -> np.ndarray:

@@ -1,30 +1,68 @@
-"""Settings chosen on validation data (by tune.py), from tuned.json: choice → data set → split → backbone → method."""
+"""Settings chosen on validation data, read from the trials that ``rkd tune`` wrote (tuning/, the one copy of them).
 
-import json
+A trial's place is NAME-FINGERPRINT/SPLIT/BACKBONE/METHOD.csv, FINGERPRINT being that of the data, so that what a data
+set or its file is called decides nothing. Trials for data of your own lie in the cache, in the same order.
+"""
+
+from functools import cache
 from pathlib import Path
 
-from .distill import ALONE, TEACHERS
+import pandas as pd
 
-PATH = Path(__file__).with_name("tuned.json")
+from .datasets import CATALOG
+from .files import cache_folder
+from .methods import Distiller, Method, method_of, name_of
+
+TRIALS = Path(__file__).with_name("tuning")
 COMMON = ("lr", "l2", "weight", "batch_size")  # the settings that are not a method's own
+NEAR = 0.98  # a setting may be chosen for the tail if its NDCG@10 is at least this share of the best
+DEMONSTRATION = CATALOG["ml-100k"].fingerprint  # whose settings are taken for data that nobody has tuned
 
 
-def tuned(dataset: str, backbone: str, method: str, choice: str = "accuracy", split: str = "unkd") -> dict:
-    """lr, l2, batch_size, weight and the method's own settings; method may be one of rkd.distill.ALONE as well.
+def tuned(fingerprint: str, backbone: str, method: str | type[Method], choice: str = "accuracy",
+          split: str = "unkd") -> dict:
+    """lr, l2, batch_size, weight and the method's own settings, for the data of this fingerprint.
 
     choice : "accuracy", the best NDCG@10, or "tail", the best unpopular Recall@10 among those within 2 % of it.
 
-    What was not chosen for the data set, split and backbone comes from the nearest that was: a distillation's weight and
-    own settings from MF on the same data or on MovieLens-100K, its lr, l2 and batch_size from the plain student of the
-    same backbone; of the splits from the same one, else from "unkd". Only batch_size never comes from another data set: it
-    goes with the number of pairs, and is 2048, the papers', where nothing was chosen.
+    Fallbacks, the nearest first, for each setting that was not chosen for data, split, backbone and method:
+    the plain student (for a teacher: the teacher) of the same backbone and data, then of the same on MovieLens-100K;
+    the method on MF and the same data, then on MF and MovieLens-100K; each on the same split, then on "unkd"; last lr
+    0.001, l2 0.01, batch_size 2048 (the papers'), and the method's own weight. batch_size never comes from other data.
     """
-    chosen = json.loads(PATH.read_text(encoding="utf-8")).get(choice, {})
-    plain = "teacher" if method in TEACHERS else "none"
-    settings = {"lr": 1e-3, "l2": 1e-2, "batch_size": 2048, "weight": 0.0 if method in ALONE else 0.1}
-    for source in (("ml-100k", "mf", method), (dataset, "mf", method), ("ml-100k", backbone, plain),
-                   (dataset, backbone, plain), (dataset, backbone, method)):  # the nearest last
+    found = method_of(method)
+    plain = "teacher" if found.teaches else "none"
+    settings = {"lr": 1e-3, "l2": 1e-2, "batch_size": 2048, "weight": found.weight}
+    here, there, name = fingerprint, DEMONSTRATION, name_of(method)
+    for data, of, like in ((there, "mf", name), (here, "mf", name), (there, backbone, plain), (here, backbone, plain),
+                           (here, backbone, name)):  # the nearest last
         for protocol in ("unkd", split):
-            found = chosen.get(source[0], {}).get(protocol, {}).get(source[1], {}).get(source[2], {})
-            settings |= {name: value for name, value in found.items() if name != "batch_size" or source[0] == dataset}
+            chosen = choices(data, protocol, of, like).get(choice, {})
+            settings |= {key: value for key, value in chosen.items() if key != "batch_size" or data == here}
+    if not issubclass(found, Distiller):
+        settings["weight"] = 0.0
     return settings
+
+
+def choices(fingerprint: str, split: str, backbone: str, method: str) -> dict[str, dict]:
+    """choice → the settings chosen from the trials of one method; empty where there are none."""
+    for folder in (TRIALS, cache_folder() / "tuning"):
+        for path in sorted(folder.glob(f"*-{fingerprint}/{split}/{backbone}/{method}.csv")):
+            return _choose(path, path.stat().st_mtime_ns)
+    return {}
+
+
+@cache
+def _choose(path: Path, changed: int) -> dict[str, dict]:
+    return choose(pd.read_csv(path))
+
+
+def choose(trials: pd.DataFrame) -> dict[str, dict]:
+    """The settings of the best trial by NDCG@10, "accuracy", and of the one with the best unpopular Recall@10 among
+    those within 2 % of that NDCG, "tail". trials: as tune.trials makes them."""
+    near = trials[trials["valid_ndcg@10"] >= NEAR * trials["valid_ndcg@10"].max()]
+    rows = {"accuracy": trials["valid_ndcg@10"].idxmax(), "tail": near["valid_unpopular/recall@10"].idxmax()}
+    settings = trials.drop(columns=[name for name in trials if name.startswith("valid_") or name.endswith("epoch")
+                                    or name == "epochs"])
+    records = settings.to_dict("records")  # keeps whole numbers whole
+    return {choice: records[row] for choice, row in rows.items()}

@@ -1,19 +1,18 @@
 """What several test files use: a device, a small data set with awkward corners, a teacher and a student for it, a
 cache of each test's own, and files of named data sets with the facts that they are checked against."""
 
+import tempfile
 from dataclasses import replace
+
+import rkd.tuned  # rkd before torch, whose instruction set it pins
+from rkd import CATALOG, MF, Given, Interactions, Split, distill, recommend, train
+from rkd.batch import Batch
+from rkd.datasets import synthetic
 
 import numpy as np
 import pytest
 import torch
 from scipy.stats import spearmanr
-
-import rkd.tuned
-from rkd import MF, recommend, synthetic
-from rkd.catalog import CATALOG
-from rkd.data import Interactions, Split
-from rkd.distill.base import Batch
-from rkd.train import distill, train
 
 torch.set_num_threads(1)  # the sizes here are tiny: more threads only wait for each other
 
@@ -41,7 +40,10 @@ def device(request):
 
 @pytest.fixture(autouse=True)
 def own_cache(request, tmp_path, monkeypatch):
-    """An empty cache for every test, save those that fetch something."""
+    """An empty cache for every test, save those that fetch something, and a temporary folder in which no other process
+    holds a core."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     if request.node.get_closest_marker("network") is None:
         monkeypatch.setenv("RKD_CACHE", str(tmp_path / "cache"))
 
@@ -117,25 +119,27 @@ def seeded(device="cpu", seed=0) -> torch.Generator:
 
 @pytest.fixture
 def world(split, device):
-    """(split, teacher's factors, student) on the device: 23 users, 37 items; scores of a few units.
+    """(split, teacher, student) on the device: 23 users, 37 items; scores of a few units.
 
     Factors are multiples of 1/8, so that scores are exact in whatever order a product is summed.
     """
     generator = seeded("cpu", 9)
-    teacher = tuple((8 * torch.randn(n, 6, generator=generator)).round().div(8).to(device)
-                    for n in (split.n_users, split.n_items))
+    teacher = Given([(8 * torch.randn(n, 6, generator=generator)).round().div(8).to(device)
+                     for n in (split.n_users, split.n_items)])
     student = MF(split, 4, seed=2)
     with torch.no_grad():
         student.table.copy_((32 * student.table).round() / 8)
     return split.to(device), teacher, student.to(device)
 
 
-def product(factors) -> np.ndarray:
+def product(model) -> np.ndarray:
+    """All scores of a model, or of a pair of factors: [n_users, n_items] float64."""
+    factors = model.factors() if hasattr(model, "factors") else model
     return (factors[0].cpu().double() @ factors[1].cpu().double().T).numpy()
 
 
 def brute_ranking(scores, split: Split):
-    """Each user's untrained items, best first."""
+    """Each user's unseen items, best first."""
     train = matrix(split.train)
     return [[i for i in np.argsort(-row, kind="stable") if not trained[i]] for row, trained in zip(scores, train)]
 
@@ -146,7 +150,8 @@ def a_batch(device, users=(4, 4, 7, 0, 4, 1, 22, 7)) -> Batch:
 
 
 def loss_of(method, student, batch) -> float:
-    student.begin_step()
+    """The loss of a batch, of the student as it is now."""
+    student.end_step()
     return method.loss(student, batch).item()
 
 
@@ -167,8 +172,8 @@ def popularity_learned(method) -> float:
 @pytest.fixture
 def untuned(tmp_path, monkeypatch):
     """No tuned settings for anything."""
-    monkeypatch.setattr(rkd.tuned, "PATH", tmp_path / "tuned.json")
-    rkd.tuned.PATH.write_text("{}")
+    (tmp_path / "tuning").mkdir()
+    monkeypatch.setattr(rkd.tuned, "TRIALS", tmp_path / "tuning")
 
 
 def trained_in_worlds(n, method, **settings):

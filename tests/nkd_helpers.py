@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from conftest import numpy, seeded
 
-from rkd import MF
-from rkd.distill import NKD
-from rkd.distill.base import Batch
+from rkd import MF, Given
+from rkd.batch import Batch
+from rkd.methods import NKD
 
 
 def replay(generator):
@@ -37,13 +37,12 @@ def uniform(generator, *shape) -> np.ndarray:
 
 
 def kept_units(generator, shape, dropout) -> np.ndarray:
-    """What multiplies hidden units, [n, M, h]: 0 or 1 / (1 − dropout), drawn where there is dropout, 16 bits each."""
+    """What multiplies hidden units, [n, M, h]: 0 or 1 / (1 − dropout), drawn where there is dropout."""
     if not dropout:
         return np.ones(shape)
-    n = int(np.prod(shape))
-    words = torch.empty(-(-n // 4), dtype=torch.int64, device=generator.device).random_(-2**63, None, generator=generator)
-    share = (words.cpu().numpy().view(np.int16)[:n].astype(float) + 2**15) / 2**16  # uniform in [0, 1)
-    return (share >= dropout).reshape(shape) / (1 - dropout)
+    n, *units = shape
+    drawn = torch.empty(n, int(np.prod(units)), device=generator.device).bernoulli_(1 - dropout, generator=generator)
+    return numpy(drawn)[0].reshape(shape) / (1 - dropout)
 
 
 def cosine(a, b) -> float:
@@ -57,16 +56,16 @@ def some_batch(device) -> Batch:
 
 
 def pair_of(split, device):
-    """(split, teacher's factors in 6 dimensions, MF student in 4), all on the device."""
-    teacher = tuple(torch.randn(n, 6, generator=seeded("cpu", 5)).to(device) for n in (23, 37))
-    return split.to(device), teacher, MF(split, 4, seed=2).to(device)
+    """(split, teacher in 6 dimensions, MF student in 4), all on the device."""
+    teacher = Given(torch.randn(n, 6, generator=seeded("cpu", 5)) for n in (23, 37))
+    return split.to(device), teacher.to(device), MF(split, 4, seed=2).to(device)
 
 
 def made(pair, **settings) -> NKD:
-    """NKD for what ``pair_of`` gives, with k and its own parameters to look at."""
+    """NKD for what ``pair_of`` gives, with its own parameters to look at."""
     split, teacher, student = pair
-    method = NKD(teacher, split, seeded(teacher[0].device, 1), **settings)
-    method.k, method.own = settings.get("k", 5), list(method.parameters(student))
+    method = NKD(teacher, split, seeded(student.table.device, 1), **settings)
+    method.own = list(method.parameters(student))
     return method
 
 

@@ -1,4 +1,4 @@
-"""What the tests of runs, of fingerprints and of the command line share."""
+"""What the tests of runs, their store and schedule, of fingerprints and of the command line share."""
 
 import os
 import subprocess
@@ -6,12 +6,12 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
+import pandas as pd
 import torch
 
 import rkd
 import rkd.tuned
-from rkd import Run, compute
-from rkd.runs import Result
+from rkd import Result, Run, compute
 
 ROOT = Path(rkd.__file__).parents[1]
 METRICS = {f"{name}@{k}" for k in (10, 20) for name in
@@ -25,10 +25,20 @@ def tiny(method="none", seed=0, **settings) -> Run:
                | settings)
 
 
-def files(suffix=".json") -> list[Path]:
-    """What lies whole in the cache; scratch files, which start with a dot, do not count."""
-    found = Path(os.environ["RKD_CACHE"]).glob(f"runs/*/*{suffix}")
-    return sorted(path for path in found if not path.name.startswith("."))
+def files(*endings) -> list[Path]:
+    """What lies whole in the cache with one of these endings, by default the records; scratch files, which start with a
+    dot, do not count."""
+    found = Path(os.environ["RKD_CACHE"]).glob("runs/*/*")
+    return sorted(path for path in found
+                  if not path.name.startswith(".") and "".join(path.suffixes) in (endings or (".json",)))
+
+
+EVERYTHING = ".json", ".safetensors", ".metrics.json"
+
+
+def times(*endings) -> dict[Path, int]:
+    """When each of ``files`` was written."""
+    return {path: path.stat().st_mtime_ns for path in files(*endings)}
 
 
 def same(first: Result, second: Result) -> bool:
@@ -43,10 +53,23 @@ def computed(runs, **options) -> tuple[list[Result], list[str]]:
     return compute(runs, device="cpu", log=lines.append, **{"jobs": 1} | options), lines
 
 
-def python(*arguments, cache=None, root=ROOT, **options) -> subprocess.Popen:
-    """This interpreter in a process of its own, which imports rkd from ``root``."""
+def write_trials(fingerprint, method, accuracy, tail=None, split="unkd", backbone="mf", name="data"):
+    """Trials of a method as ``rkd tune`` writes them, of which one is chosen for accuracy and, where given, another for
+    the tail."""
+    rows = [accuracy | {"valid_ndcg@10": 0.5, "valid_recall@10": 0.2, "valid_unpopular/recall@10": 0.1, "best_epoch": 5,
+                        "epochs": 10}]
+    if tail:
+        rows.append(rows[0] | tail | {"valid_ndcg@10": 0.495, "valid_unpopular/recall@10": 0.3})
+    path = rkd.tuned.TRIALS / f"{name}-{fingerprint}" / split / backbone / f"{method}.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(rows).to_csv(path, index=False)
+
+
+def python(*arguments, root=ROOT, without=(), **variables) -> subprocess.Popen:
+    """This interpreter in a process of its own, which imports rkd from ``root``, with these environment variables and
+    ``without`` others."""
     environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    if cache:
-        environment["RKD_CACHE"] = str(cache)
+    environment |= {name: str(value) for name, value in variables.items()}
+    environment = {name: value for name, value in environment.items() if name not in without}
     return subprocess.Popen([sys.executable, *map(str, arguments)], env=environment, cwd=root, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -2,21 +2,23 @@
 
 import math
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+import rkd
 from rkd import evaluate
 from rkd.device import keep_memory
 
 sys.path.insert(0, str(Path(__file__).with_name("benchmarks")))
 
-import large  # noqa: E402
-import measure  # noqa: E402
-import report  # noqa: E402
-from kept import Keeper, Kept  # noqa: E402
+import large
+import measure
+import report
+from kept import Keeper, Kept
 
 
 def factors_of(part):
@@ -27,7 +29,7 @@ def factors_of(part):
 
 
 def test_what_is_kept_is_decided_by_validation_alone(split):
-    """A model perfect on test data but not on validation data is kept only until one better on validation data comes."""
+    """A model perfect on test data but not on validation data is kept until one better on validation data comes."""
     keeper = Keeper(split, lambda keeper, seconds: seconds > 2.5)
     models = [factors_of(split.test), factors_of(split.valid), factors_of(split.test)]
     ended = [keeper(epoch, model, float(epoch)) for epoch, model in enumerate(models, 1)]
@@ -66,6 +68,7 @@ def test_memory_freed_before_a_block_is_no_present_to_it():
     del pieces
     with measure.Memory() as memory:
         pieces = [np.ones(1 << 20) for _ in range(10)]
+        assert len(pieces) == 10
     assert 70 < memory.rise < 100
 
 
@@ -80,7 +83,8 @@ def test_the_tables(tmp_path, monkeypatch):
             report.Row("ml-100k", "seconds per epoch", 10, "rkd unkd", 1.0)]
     report.write(rows, "a machine")
     text = (tmp_path / "benchmark.md").read_text()
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")]
+             for line in text.splitlines() if line.startswith("|")]
     assert text.startswith("a machine.")
     assert cells[0] == ["dataset", "measure", "dim", "rkd", "implicit", "cornac", "rkd / implicit"]
     assert cells[2] == ["ml-100k", "seconds to quality", "100", "not reached", "3", "", "not reached"]
@@ -95,3 +99,23 @@ def test_large_data_are_of_the_sizes_asked_for_and_skewed():
     assert (split.n_users, split.n_items, len(split.train)) == (2000, 500, 20_000)
     counts = split.train.item_counts.sort(descending=True).values
     assert counts[:50].sum() > 0.35 * counts.sum() and len(split.valid) and len(split.test)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read from /proc")
+def test_large_tasks_tell_seconds_and_memory():
+    sizes = dict(n_users=2000, n_items=500, n_pairs=20_000)
+    for task in (partial(large.train, 2048), partial(large.rrd, 2048)):
+        found = task(**sizes)
+        assert found.keys() == {"set-up and first epoch", "seconds", "peak MiB", "rise MiB"}
+        assert found["set-up and first epoch"] > 0 < found["seconds"] and found["peak MiB"] > found["rise MiB"]
+    assert large.evaluate(**sizes)["users evaluated"] > 100
+
+
+def test_a_watched_model_tells_when_its_evaluations_began(split):
+    """Each after the last callback and before its own; a watched model is trained like any other."""
+    model, times = measure.Watched(split, 3), [measure.now()]
+    rkd.train(model, split, epochs=6, evaluate_every=2, device="cpu", progress=False,
+              callback=lambda fit: times.extend((model.asked, measure.now())))
+    assert len(times) == 7 and times == sorted(times) and times[0] < times[1] < times[2]
+    plain = rkd.train(rkd.MF(split, 3), split, epochs=6, evaluate_every=2, device="cpu", progress=False).model
+    assert plain.table.equal(model.table)

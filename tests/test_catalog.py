@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from rkd import fetch
-from rkd.catalog import CATALOG, DataError, load, statistics
+from rkd.datasets import fetch
+from rkd.datasets.catalog import CATALOG, DataError, load, statistics
 
 pytestmark = pytest.mark.usefixtures("folders")
 needs_data = pytest.mark.skipif(not os.environ.get("RKD_DATA"), reason="RKD_DATA is not set")
@@ -34,6 +34,12 @@ def test_statistics(put):
 def test_catalog_says_what_is_verified():
     assert {name: dataset.verified for name, dataset in CATALOG.items()} == {
         "ml-100k": True, "ml-1m": True, "citeulike": True, "gowalla": False, "apps": False}
+
+
+def test_catalog_says_how_many_users_validate():
+    """UnKD's released code: half, of CiteULike a fifth."""
+    assert {name: dataset.valid_users for name, dataset in CATALOG.items()} == {
+        "ml-100k": 0.5, "ml-1m": 0.5, "citeulike": 0.2, "gowalla": 0.5, "apps": 0.5}
 
 
 @needs_data

@@ -3,12 +3,12 @@
 import json
 from dataclasses import fields
 
+import pandas as pd
 import pytest
-from runs_helpers import METRICS, computed, python
+from runs_helpers import METRICS, computed, files, python
 
-from rkd import Run
-from rkd.__main__ import _print_json, main, parse_settings
-from rkd.distill import METHODS, settings_of
+from rkd import METHODS, Run
+from rkd.__main__ import RUN_OPTIONS, _print_json, main, parse_settings
 
 
 def cli_keys() -> set[str]:
@@ -48,20 +48,40 @@ def test_mistakes_on_the_command_line_end_in_one_line():
     ("--method rd --set k=2.5", "--set k=2.5: k is a int such as 30"),
     ("--method cd --set t1=warm", "--set t1=warm: t1 is a float such as 2.0"),
     ("--method rd --set guide=teacher", "rd has no setting 'guide'"),
-    ("--method cd --set guide=nobody --teacher-dim 3", "guide must be 'student' or 'teacher'"),
     ("--method none --set k=3", "none has no setting 'k'; it has no settings of its own"),
-    ("--method pd --set gamma=-1.0", "gamma and weight 0 or more"),
     ("--method none --weight 1", "distils nothing"),
-    ("--epochs 0", "epochs and batch_size 1 or more"),
-    ("--dim 0", "dim must be 1 or more"),
-    ("--lr -1", "lr must be above 0"),
-    ("--lr 1e30", "did training diverge"),
 ])
 def test_what_the_command_line_refuses(arguments, message, capsys):
     status = main(["run", "--dataset", "synthetic", "--epochs", "5", "--device", "cpu", *arguments.split()])
     out, error = capsys.readouterr()
     assert status == 2 and error.startswith("rkd: ") and message in error
     assert error.count("\n") == 1 and "recall" not in out
+
+
+@pytest.mark.parametrize("arguments, run, message", [
+    ("--method cd --set guide=nobody --teacher-dim 3", "cd d=10", "guide must be 'student' or 'teacher'"),
+    ("--method pd --set gamma=-1.0", "pd d=100", "gamma must be 0 or more"),
+    ("--epochs 0", "none d=10", "epochs, batch_size, evaluate_every and patience 1 or more"),
+    ("--dim 0", "none d=0", "dim must be 1 or more"),
+    ("--lr -1", "none d=10", "lr must be above 0"),
+    ("--lr 1e30", "none d=10", "did training diverge"),
+])
+def test_a_run_that_fails(arguments, run, message, capsys):
+    status = main(["run", "--dataset", "synthetic", "--epochs", "5", "--device", "cpu", *arguments.split()])
+    out, error = capsys.readouterr()
+    n = 2 if "--method cd" in arguments else 1  # its teacher as well
+    first, second = error.splitlines()
+    assert status == 1 and first == f"rkd: 1 of {n} runs failed; the others are kept:"
+    assert second.startswith(f"- synthetic mf {run} seed 0: ValueError: ") and message in second
+    assert "recall" not in out and len(files()) == n - 1
+
+
+def test_every_field_of_a_run_has_an_option(capsys):
+    assert {*RUN_OPTIONS, "settings"} == {field.name for field in fields(Run)}
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    out = capsys.readouterr().out
+    assert all(f"--{name.replace('_', '-')} " in out for name in RUN_OPTIONS) and "--set NAME=VALUE" in out
 
 
 def test_settings_are_parsed_by_their_defaults_type():
@@ -92,8 +112,25 @@ def test_data_and_methods(capsys):
     assert main(["methods"]) == 0
     out = capsys.readouterr().out
     for name in METHODS:
-        assert name in out and all(f"{k}={v!r}" in out for k, v in settings_of(name).items())
+        assert name in out and all(f"{k}={v!r}" in out for k, v in METHODS[name].settings().items())
     assert main(["data", "nothing"]) == 2
+
+
+def test_tuning(tmp_path, capsys):
+    """The trials go to the cache, or where they are wanted."""
+    arguments = ["tune", "synthetic", "--methods", "teacher,none", "--trials", "2", "--epochs", "2", "--jobs", "1"]
+    assert main([*arguments, "--to", str(tmp_path / "trials")]) == 0
+    out = capsys.readouterr().out
+    assert all(f"synthetic unkd mf {method}, {choice}: {{'lr': " in out
+               for method in ("teacher", "none") for choice in ("accuracy", "tail"))
+    assert main(arguments) == 0  # from disk; and the same again
+    cached = tmp_path / "cache" / "tuning"
+    for method in ("teacher", "none"):
+        first, second = (next(folder.glob(f"synthetic-*/unkd/mf/{method}.csv"))
+                         for folder in (tmp_path / "trials", cached))
+        assert len(pd.read_csv(first)) == 2 and first.read_text() == second.read_text()
+    assert main(["tune", "synthetic", "--methods", "nothing"]) == 2
+    assert "unknown method 'nothing'" in capsys.readouterr().err
 
 
 def test_json_is_strict(capsys):

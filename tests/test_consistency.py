@@ -8,10 +8,11 @@ import torch
 from conftest import brute_ranking, matrix, product, seeded
 from scipy.stats import chisquare
 
-from rkd import MF, synthetic
+from rkd import MF, Given
 from rkd.consistency import EACH, GROUPS, USERS, inconsistency, ranked_sample
-from rkd.distill import CPD
-from rkd.distill.projector import Projector
+from rkd.datasets import synthetic
+from rkd.methods import CPD
+from rkd.methods.projector import Projector
 
 
 def brute_inconsistency(before, after):
@@ -79,7 +80,7 @@ def test_an_isometry_of_users_and_items_is_consistent():
     assert inconsistency(scored(users, items), scored(users @ isometry[:, :5], items))[1] > 0.2
 
 
-def test_an_untrained_projector_is_as_good_as_chance():
+def test_a_projector_before_training_is_as_good_as_chance():
     """About half of the pairs, on average over projectors, and in every part of the ranking."""
     found = []
     for seed in range(20):
@@ -97,7 +98,7 @@ def test_an_untrained_projector_is_as_good_as_chance():
 # ------------------------------------------------------------------------------------------------------- ranked_sample
 
 def test_the_sampled_items_lie_in_their_tenth_of_the_teachers_ranking(world, device):
-    """Every user of the few, once; users have from 4 to 37 untrained items, and a place on a border is in both."""
+    """Every user of the few, once; users have from 4 to 37 unseen items, and a place on a border is in both."""
     split, teacher, _ = world
     ranked, trained, drawn = brute_ranking(product(teacher), split), matrix(split.train), []
     for seed in range(30):
@@ -115,9 +116,9 @@ def test_the_sampled_items_lie_in_their_tenth_of_the_teachers_ranking(world, dev
 
 
 def test_every_place_of_a_tenth_is_as_likely(device):
-    """100 untrained items for each of 300 users, of whom USERS are asked: every tenth has ten places."""
+    """100 unseen items for each of 300 users, of whom USERS are asked: every tenth has ten places."""
     split = synthetic.world(300, 120, n_train=20).split.to(device)
-    teacher = tuple(torch.randn(n, 4, generator=seeded(seed=n)).to(device) for n in (300, 120))
+    teacher = Given(torch.randn(n, 4, generator=seeded(seed=n)).to(device) for n in (300, 120))
     users, items = ranked_sample(teacher, split, seeded(device))
     assert len(users) == len(set(users.tolist())) == USERS and max(users.tolist()) >= USERS
     place, ranked = np.zeros((USERS, GROUPS, EACH), int), brute_ranking(product(teacher), split)
@@ -128,10 +129,10 @@ def test_every_place_of_a_tenth_is_as_likely(device):
 
 
 def test_an_isometry_is_consistent_where_a_tenth_holds_few_items(device):
-    """Of 80 untrained items each tenth has 8."""
+    """Of 80 unseen items each tenth has 8."""
     split = synthetic.world(60, 100, n_train=20).split.to(device)
     teacher, student = (MF(split, d, seed=d).to(device) for d in (6, 4))
-    method = CPD(teacher.factors(), split, seeded(device))
+    method = CPD(Given(teacher.factors()), split, seeded(device))
     isometry = torch.linalg.qr(scores(6, 4)).Q.T.float().to(device)
-    method.of_users = method.of_items = lambda s: s @ isometry
+    method.networks = dict.fromkeys(("users", "items"), lambda s: s @ isometry)
     assert method.report(student)["inconsistency"] == 0

@@ -38,7 +38,7 @@ def ranked_inplace(scores, train, k):
 
 
 def ranked_loop(scores, train, k):
-    return torch.stack([torch.tensor([i for i in s.argsort(descending=True).tolist()][:k]) for s in scores])
+    return torch.stack([torch.tensor(list(s.argsort(descending=True).tolist())[:k]) for s in scores])
 
 
 def ranked_from_one(scores, train, k):
@@ -190,7 +190,9 @@ def standard_loop(ddof=0, inside=True):
     return wrong
 
 
-def label_loop(standard=standard_loop(), weigh=lambda g: (g, 1 - g)):
+def label_loop(standard=None, weigh=lambda g: (g, 1 - g)):
+    standard = standard or standard_loop()
+
     def wrong(teacher, student, present, gamma, tau):
         a, b = weigh(gamma)
         mixed = (a * standard(teacher, present) + b * standard(student, present)) / tau

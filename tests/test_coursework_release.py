@@ -12,9 +12,20 @@ from test_notebooks import MOST_LINES, UNWANTED, code_cells, texts
 
 from rkd.coursework import TASKS
 from rkd.coursework.release import (
-    EXERCISES, MARKER, SOLUTION, SOLUTIONS, SOURCES, UNANSWERED, executed, graded, main, solution_copy, student_copy)
+    EXERCISES,
+    MARKER,
+    SOLUTION,
+    SOLUTIONS,
+    SOURCES,
+    UNANSWERED,
+    executed,
+    graded,
+    main,
+    solution_copy,
+    student_copy,
+)
 from rkd.coursework.task import Wrong
-from rkd.reproduce import ROOT
+from rkd.study.reproduce import ROOT
 
 NAMES = sorted(path.name for path in SOURCES.glob("*.ipynb"))
 

@@ -5,19 +5,19 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import brute_ranking, loss_of, matrix, product, seeded
+from conftest import brute_ranking, loss_of, matrix, numpy, product, seeded
 from nkd_helpers import plain_projection
 from scipy.spatial.distance import cosine
 from scipy.special import softmax
 from scipy.stats import chisquare
 from test_consistency import brute_inconsistency
 
-from rkd import MF, synthetic
-from rkd.distill import CPD, MKD
-from rkd.distill.base import Batch
-from rkd.losses import list_consistency, pair_consistency
+from rkd import MF, distill, train
+from rkd.batch import Batch
+from rkd.datasets import synthetic
+from rkd.methods import CPD, MKD
+from rkd.methods.cpd import list_consistency, pair_consistency
 from rkd.models import BACKBONES
-from rkd.train import distill, train
 
 pytestmark = pytest.mark.usefixtures("untuned")
 
@@ -79,8 +79,8 @@ def projected(projector, rows) -> np.ndarray:
 
 def loss_by_hand(method, world, batch) -> tuple[float, float, float]:
     """(L_FD, L_pair, L_list) of the batch's first pairs, one pair, one user and one item at a time."""
-    (s_u, s_i), (t_u, t_i) = ([f.cpu().double().numpy() for f in side] for side in (world[2].factors(), world[1]))
-    p_u, p_i = projected(method.of_users, s_u), projected(method.of_items, s_i)
+    (s_u, s_i), (t_u, t_i) = (numpy(*model.factors()) for model in (world[2], world[1]))
+    p_u, p_i = (projected(method.networks[side], s) for side, s in (("users", s_u), ("items", s_i)))
     u, i, j = (x[:method.n_pairs].tolist() for x in (batch.users, batch.positives, batch.negatives))
 
     def far(entities, of_teacher, of_student):
@@ -116,7 +116,6 @@ def gradients(method, student, batch, state):
     method.generator.set_state(state)
     for parameter in (student.table, *method.trained):
         parameter.grad = None
-    student.begin_step()
     method.loss(student, batch).backward()
     student.end_step()
     return student.table.grad.clone(), [parameter.grad.clone() for parameter in method.trained]
@@ -154,7 +153,7 @@ def test_without_regularisers_it_is_feature_distillation(world, backbone, device
     def far(entities, side):
         entities = torch.tensor(sorted(set(entities[:8].tolist())), device=device)
         mapped = plain_projection(method.trained[4 * side:4 * side + 4], s[side][entities])
-        return 1 - torch.cosine_similarity(teacher[side][entities], mapped).mean()
+        return 1 - torch.cosine_similarity(teacher.factors()[side][entities], mapped).mean()
 
     loss = far(batch.users, 0) + far(batch.positives, 1) / 2 + far(batch.negatives, 1) / 2
     expected = torch.autograd.grad(loss, [table, *method.trained])
@@ -176,7 +175,7 @@ def test_dropout_silences_in_feature_distillation_only(world, device):
 # ----------------------------------------------------------------------------------------------------------- the lists
 
 @pytest.mark.parametrize("sampling", ["rank-aware", "random"])
-def test_the_lists_are_untrained_and_fresh(world, sampling, device):
+def test_the_lists_are_unseen_and_fresh(world, sampling, device):
     """Rank-aware: distinct ones of the teacher's pool, here of 4; all of it where it is no deeper than the list."""
     split, teacher, student = world
     fewest = int((~matrix(split.train)).sum(1).min())
@@ -206,7 +205,7 @@ def test_a_rank_aware_draw_follows_the_formula(world, temperature, device):
     assert chisquare(times, p / p.sum() * 300 * 23).pvalue > 1e-3
 
 
-def test_random_draws_are_uniform_over_the_untrained(world, device):
+def test_random_draws_are_uniform_over_the_unseen(world, device):
     method = made(world, device, sampling="random", q=2000)
     for row, ranked in zip(method.lists.tolist(), brute_ranking(product(world[1]), world[0])):
         times = np.bincount(row, minlength=37)[ranked]
@@ -215,17 +214,13 @@ def test_random_draws_are_uniform_over_the_untrained(world, device):
 
 @pytest.mark.parametrize("wrong", [
     dict(pairwise=-0.1), dict(listwise=-1.0), dict(tau=0.0), dict(dropout=1.0), dict(dropout=-0.1), dict(q=0),
-    dict(n_experts=0), dict(n_pairs=0), dict(sampling="best")])
+    dict(n_experts=0), dict(n_pairs=0), dict(sampling="best"), dict(temperature=0.0), dict(temperature=-3.0),
+    dict(pool=0)])
 def test_bad_settings_are_named(world, wrong, device):
     (name, value), = wrong.items()
-    said = "sampling must be one of rank-aware, random, not 'best'" if name == "sampling" else f"not .*{name}={value}"
+    said = {"sampling": "sampling must be one of rank-aware, random, not 'best'", "n_experts": "not 0 and 64$",
+            "n_pairs": "n_experts and n_pairs must be at least 1, not 5 and 0$"}.get(name, f"not .*{name}={value}")
     with pytest.raises(ValueError, match=said):
-        CPD(world[1], world[0], seeded(device), **wrong)
-
-
-@pytest.mark.parametrize("wrong", [dict(temperature=0.0), dict(temperature=-3.0), dict(pool=0)])
-def test_bad_settings_of_the_lists_are_named(world, wrong, device):
-    with pytest.raises(ValueError, match="temperature|pool"):
         CPD(world[1], world[0], seeded(device), **wrong)
 
 
@@ -239,7 +234,7 @@ def test_what_is_reported_by_hand(world, backbone, device):
     state, found = method.generator.get_state(), method.report(student)
     users, items = (x.cpu().numpy() for x in method.sample)
     s_u, s_i = (f.cpu().double().numpy() for f in student.factors())
-    p_u, p_i = projected(method.of_users, s_u), projected(method.of_items, s_i)
+    p_u, p_i = (projected(method.networks[side], s) for side, s in (("users", s_u), ("items", s_i)))
     by_rank, overall = brute_inconsistency(*(np.array([(x @ y.T)[u, rows] for u, rows in zip(users, items)])
                                              for x, y in ((s_u, s_i), (p_u, p_i))))
     assert torch.equal(method.generator.get_state(), state) and len(found) == 2

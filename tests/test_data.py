@@ -7,9 +7,7 @@ import pytest
 import torch
 from conftest import interactions_of, matrix, random_interactions
 
-from rkd.data import Interactions, Split
-
-PROTOCOLS = ("unkd", "ratio")
+from rkd.data import PROTOCOLS, Interactions, Split
 
 
 def long(*values):
@@ -84,9 +82,9 @@ def test_parts_are_disjoint_and_complete(protocol, seed):
     assert all(part.name == data.name for part in parts) and (split.protocol, split.seed) == (protocol, seed)
 
 
-def sized(*sizes: int, name="data") -> Interactions:
+def sized(*sizes: int, **fields) -> Interactions:
     """One user for each size, who has that many items."""
-    return interactions_of(np.arange(max(sizes)) < np.array(sizes)[:, None], name)
+    return replace(interactions_of(np.arange(max(sizes)) < np.array(sizes)[:, None]), **fields)
 
 
 def test_unkd_holds_out_a_fifth_rounded_up():
@@ -95,13 +93,33 @@ def test_unkd_holds_out_a_fifth_rounded_up():
     assert held_out.tolist() == [0, 1, 1, 1, 1, 2, 2, 3, 20, 20, 21]
 
 
-@pytest.mark.parametrize("name, share", [("data", 0.5), ("ml-1m", 0.5), ("citeulike", 0.2)])
-def test_unkd_sends_whole_users_to_valid_or_test(name, share):
-    split = sized(*[10] * 200, name=name).split("unkd", seed=3)
+@pytest.mark.parametrize("fields, share", [({}, 0.5), ({"name": "citeulike"}, 0.5), ({"valid_users": 0.2}, 0.2),
+                                           ({"name": "ml-1m", "valid_users": 0.35}, 0.35)])
+def test_unkd_sends_whole_users_to_valid_or_test(fields, share):
+    """Their share is what the data say of it; what they are called decides nothing."""
+    split = sized(*[10] * 200, **fields).split("unkd", seed=3)
     validates = counts(split.valid) > 0
     assert not (validates & (counts(split.test) > 0)).any()
     assert validates.sum() == share * 200
     assert 0 < validates[:100].sum() < 100 * min(1, 2 * share)  # at random, not the first ones
+
+
+def test_a_name_decides_nothing(data):
+    for protocol in PROTOCOLS:
+        first, other = (replace(data, name=name).split(protocol) for name in ("data", "citeulike"))
+        assert first.fingerprint == other.fingerprint
+
+
+def test_ratio_minds_no_share_of_users(data):
+    assert replace(data, valid_users=0.1).split("ratio").fingerprint == data.split("ratio").fingerprint
+
+
+def test_a_protocol_of_ones_own(data, monkeypatch):
+    """One function: here one item of each user is tested on, none validates."""
+    monkeypatch.setitem(PROTOCOLS, "one each", lambda users, place, counts, valid_users, rng: (place < 0, place == 0))
+    split = data.split("one each")
+    assert counts(split.test).tolist() == np.minimum(counts(data), 1).tolist() and len(split.valid) == 0
+    assert (matrix(split.train) | matrix(split.test) == matrix(data)).all()
 
 
 def test_ratio_is_eight_one_one_within_each_user():
@@ -133,6 +151,22 @@ def test_split_fingerprint_tells_valid_from_test(split):
     assert replace(split, valid=split.test, test=split.valid).fingerprint != split.fingerprint
 
 
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_split_knows_the_data_that_were_divided(data, protocol, device):
+    """Whatever the protocol and the seed; and other data have another fingerprint."""
+    for seed in range(2):
+        assert data.split(protocol, seed).to(device).data_fingerprint == data.fingerprint
+    other = random_interactions(seed=1)
+    assert other.split(protocol).data_fingerprint == other.fingerprint != data.fingerprint
+
+
+def test_parts_keep_what_the_data_say_of_themselves(data):
+    data = replace(data, valid_users=0.3, user_ids=np.arange(23) + 100, item_ids=np.arange(37).astype(str))
+    split = data.split()
+    for part in (split.train, split.valid, split.test):
+        assert (part.valid_users, part.user_ids[3], part.item_ids[3]) == (0.3, 103, "3")
+
+
 def test_split_goes_to_a_device_and_is_made_there(data, device):
     split, here = data.split().to(device), data.to(device).split()
     for part in ("train", "valid", "test"):
@@ -154,8 +188,10 @@ def test_what_a_split_refuses(data):
 
 def test_a_split_that_leaks_or_repeats_is_refused(split):
     train, test = split.train, split.test
-    both = replace(train, users=torch.cat([train.users, test.users[:1]]), items=torch.cat([train.items, test.items[:1]]))
-    with pytest.raises(ValueError, match="given twice: a pair may neither be repeated nor be both trained and tested on"):
+    both = replace(train, users=torch.cat([train.users, test.users[:1]]),
+                   items=torch.cat([train.items, test.items[:1]]))
+    message = "given twice: a pair may neither be repeated nor be both trained and tested on"
+    with pytest.raises(ValueError, match=message):
         replace(split, train=both)
     with pytest.raises(ValueError, match="given twice"):
         replace(split, train=replace(train, users=train.users.repeat(2), items=train.items.repeat(2)))

@@ -10,8 +10,8 @@ from conftest import interactions_of, matrix, random_interactions
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import rkd.ranking
-from rkd import MF, evaluate, per_user, popular_items, popularity_groups, recommend
-from rkd.data import Interactions, Split
+from rkd import METRICS, MF, Interactions, Lists, Split, evaluate, per_user, popular_items, popularity_groups, recommend
+from rkd.hits import rank
 
 # ------------------------------------------------------------------------------------------ the definitions, spelt out
 
@@ -27,7 +27,7 @@ def brute_groups(counts, n_groups):
 
 
 def brute_lists(scores, train, k):
-    """Each user's untrained items by falling score, equal scores by id: lists of at most k."""
+    """Each user's unseen items by falling score, equal scores by id: lists of at most k."""
     return [sorted((i for i in range(scores.shape[1]) if not train[u, i]), key=lambda i: (-scores[u, i], i))[:k]
             for u in range(len(scores))]
 
@@ -46,7 +46,8 @@ def brute_evaluate(scores, train, held_out, ks):
             hits = [i for i in lists[u] if held_out[u, i]]
             wanted = np.flatnonzero(held_out[u])
             dcg = sum(1 / math.log2(rank + 1) for rank, i in enumerate(lists[u], 1) if held_out[u, i])
-            row = {"recall": len(hits) / len(wanted), "precision": len(hits) / k, "hit_rate": float(len(hits) > 0),
+            row = {"popularity": counts[lists[u]].mean() if lists[u] else 0,
+                   "recall": len(hits) / len(wanted), "precision": len(hits) / k, "hit_rate": float(len(hits) > 0),
                    "ndcg": dcg / sum(1 / math.log2(rank + 1) for rank in range(1, min(k, len(wanted)) + 1))}
             for half, inside in (("popular", ~unpopular), ("unpopular", unpopular)):
                 n = inside[wanted].sum()
@@ -60,7 +61,6 @@ def brute_evaluate(scores, train, held_out, ks):
         overall[f"unpopular_share@{k}"] = unpopular[shown].mean()
         overall[f"coverage@{k}"] = (times > 0).mean()
         overall[f"gini@{k}"] = np.abs(times[:, None] - times).mean() / (2 * times.mean())
-        overall[f"popularity@{k}"] = np.mean([counts[lists[u]].mean() if lists[u] else 0 for u in users])
     return overall, by_user
 
 
@@ -184,6 +184,74 @@ def test_model_tensors_and_arrays_are_all_the_same(split, device):
     for other in ((users, items), [users.double() if device.type != "mps" else users, items], arrays,
                   (users.cpu().tolist(), items.cpu().tolist())):
         assert evaluate(other, split) == expected
+
+
+def test_lists_are_evaluated_like_the_model_they_come_from(device):
+    """And shorter ones like a model that ranks nothing else: what is missing counts as a miss."""
+    split, factors = case(23, 37)
+    there, scores = split.to(device), factors[0] @ factors[1].T
+    items = np.tile(np.arange(37), (23, 1))
+    assert evaluate(Lists(items, scores, 37), there) == evaluate(factors, there)
+    best = np.array([row[:3] for row in brute_lists(scores, matrix(split.train), 3)])
+    listed = Lists(best, np.take_along_axis(scores, best, 1), 37)
+    assert recommend(listed, there, torch.arange(23, device=device), 5).tolist() == [[*row, -1, -1] for row in best]
+    found, whole = evaluate(listed, there, ks=(3, 10)), evaluate(factors, there, ks=(3, 10))
+    assert {name: found[name] for name in found if name.endswith("@3")}.items() <= whole.items()
+    assert found["recall@10"] == found["recall@3"]
+    assert found["precision@10"] == pytest.approx(0.3 * found["precision@3"])
+
+
+def test_hits_are_what_metrics_look_at(device):
+    """Every field, and the two counts by kind of item, one user and one item at a time."""
+    split, factors = case(23, 37, seed=2)
+    train, test = matrix(split.train), matrix(split.test)
+    found = rank(factors, split.to(device), "test", 6)
+    users, lists = np.flatnonzero(test.any(1)), brute_lists(factors[0] @ factors[1].T, train, 6)
+    assert found.users.tolist() == users.tolist() and found.lists.tolist() == [lists[u] for u in users]
+    assert found.hits.tolist() == [[float(test[u, i]) for i in lists[u]] for u in users] and found.hits.any()
+    assert list(zip(found.owner.tolist(), found.held_out.tolist())) == [
+        (place, i) for place, u in enumerate(users) for i in np.flatnonzero(test[u])]
+    assert found.sizes.tolist() == test[users].sum(1).tolist()
+    even = np.arange(37) % 2 == 0
+    mask = torch.from_numpy(even).to(device)
+    assert found.count(mask).tolist() == (test & even)[users].sum(1).tolist()
+    assert found.shown(mask).tolist() == [[bool(even[i]) for i in lists[u]] for u in users]
+
+
+def test_no_place_that_is_empty_is_shown():
+    """User 2 has few unseen items: item 0, which an empty place might be taken for, is not among them."""
+    split, factors = case(23, 37)
+    found = rank(factors, split, "test", 37)
+    left = (~matrix(split.train)).sum(1)[found.users]
+    assert left.min() < 37 and found.shown(torch.ones(37, dtype=torch.bool)).sum(1).tolist() == left.tolist()
+
+
+def test_a_metric_of_ones_own(monkeypatch):
+    """One function put into METRICS: of each user it is averaged, without the users that have none, and is in per_user;
+    of all lists together it is in ``evaluate`` alone."""
+    def first_item(found, k):
+        return torch.where(found.users % 2 == 0, found.lists[:, 0].double() + k, torch.nan)
+
+    monkeypatch.setitem(METRICS, "first", first_item)
+    monkeypatch.setitem(METRICS, "places", lambda found, k: (found.lists[:, :k] >= 0).double().sum())
+    split, factors = case(23, 37)
+    overall, by_user = evaluate(factors, split, ks=(1, 4)), per_user(factors, split, ks=(1, 4))
+    users, lists = by_user["users"].tolist(), brute_lists(factors[0] @ factors[1].T, matrix(split.train), 4)
+    for k in (1, 4):
+        expected = np.array([lists[u][0] + k if u % 2 == 0 else np.nan for u in users])
+        np.testing.assert_array_equal(by_user[f"first@{k}"], expected)
+        assert overall[f"first@{k}"] == pytest.approx(np.nanmean(expected))
+        assert overall[f"places@{k}"] == k * len(users) and f"places@{k}" not in by_user
+    assert {"recall@1", "coverage@4"} <= overall.keys()
+
+
+def test_what_is_of_all_lists_is_no_users():
+    """Each of the others is, and there is nothing else."""
+    split, factors = case(23, 37)
+    overall, by_user = evaluate(factors, split, ks=(5,)), per_user(factors, split, ks=(5,))
+    assert overall.keys() == {f"{name}@5" for name in METRICS} | {"users", "unpopular_share"}
+    assert overall.keys() - by_user.keys() == {"unpopular_share", "unpopular_share@5", "coverage@5", "gini@5"}
+    assert all(len(values) == overall["users"] for values in by_user.values())
 
 
 def test_what_evaluation_refuses():

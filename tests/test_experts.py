@@ -7,14 +7,11 @@ from conftest import loss_of, numpy, seeded, trained_in_worlds
 from scipy.stats import chisquare, kstest
 from topology_helpers import brute_entity, brute_group, constant, unit
 
-from rkd import MF
-from rkd.distill import DE, HTD, METHODS
-from rkd.distill import experts as mixture
-from rkd.distill import base
-from rkd.distill.base import Batch
-from rkd.distill.experts import Experts, temperature
-from rkd.losses import weighted_mean
-from rkd.train import distill
+from rkd import MF, distill
+from rkd.batch import Batch
+from rkd.methods import DE, HTD
+from rkd.methods import experts as mixture
+from rkd.methods.experts import Experts, temperature
 
 
 def gate_of(experts, teacher) -> np.ndarray:
@@ -150,24 +147,14 @@ def some_batch(device) -> Batch:
     return Batch(*torch.tensor(columns, device=device))
 
 
-def test_a_batchs_entities(device):
+def test_a_batchs_entities(world, device):
     """Distinct ones of the first pairs; an item may be both a positive and a negative."""
+    split, teacher, _ = world
     for n_pairs, users, items in ((4, [0, 4, 7], [2, 5, 6, 30, 31]),
                                   (100, [0, 1, 4, 7, 9, 22], [0, 1, 2, 3, 5, 6, 8, 30, 31])):
-        for (found, weight), expected in zip(some_batch(device).entities(n_pairs), (users, items)):
-            assert sorted(found[weight > 0].tolist()) == expected
-
-
-def test_distinct_entities_weigh_alike_whatever_the_shapes(device, monkeypatch):
-    """Where shapes are fixed a repeated one is there twice, once with weight 0: means over them are the same."""
-    entities, means = torch.tensor([4, 1, 4, 4, 9, 1], device=device), []
-    values = torch.randn(10, device=device)
-    for fixed in (False, True):
-        monkeypatch.setattr(base, "fixed_shapes", lambda device: fixed)
-        found, weight = base.distinct(entities)
-        means.append(weighted_mean(values[found], weight).item())
-        assert len(found) == (6 if fixed else 3) and sorted(found[weight > 0].tolist()) == [1, 4, 9]
-    assert means == pytest.approx([values[[1, 4, 9]].mean().item()] * 2)
+        entities = DE(teacher, split, seeded(device), n_pairs=n_pairs).entities(some_batch(device))
+        for (side, (found, weight)), *expected in zip(entities.items(), ("users", "items"), (users, items)):
+            assert [side, sorted(found[weight > 0].tolist())] == expected
 
 
 def entities_by_hand(world, n_pairs):
@@ -177,7 +164,7 @@ def entities_by_hand(world, n_pairs):
     users = sorted(set(batch.users[:n_pairs].tolist()))
     items = sorted({*batch.positives[:n_pairs].tolist(), *batch.negatives[:n_pairs].tolist()})
     return users, items, [f[ids] for f, ids in zip(student.factors(), (users, items))], \
-        [f[ids] for f, ids in zip(teacher, (users, items))]
+        [f[ids] for f, ids in zip(teacher.factors(), (users, items))]
 
 
 def distance_by_hand(method, world, n_pairs, t, state, device):
@@ -185,7 +172,7 @@ def distance_by_hand(method, world, n_pairs, t, state, device):
     users, items, student, teacher = entities_by_hand(world, n_pairs)
     noise = noise_of(state, (len(users) + len(items), method.n_experts), device)
     return sum(brute_distance(*arguments[:3], t, arguments[3]) for arguments in
-               zip(method.experts, student, teacher, (noise[:len(users)], noise[len(users):])))
+               zip(method.networks.values(), student, teacher, (noise[:len(users)], noise[len(users):])))
 
 
 @pytest.mark.parametrize("n_pairs", [4, 256])
@@ -203,9 +190,12 @@ def test_des_loss_by_hand(world, n_pairs, device):
 
 
 @pytest.mark.parametrize("method", [DE, HTD])
-@pytest.mark.parametrize("bad", [{"n_experts": 0}, {"anneal": 0}, {"n_pairs": 0}])
-def test_de_settings_out_of_range(world, method, bad, device):
-    with pytest.raises(ValueError, match="n_experts, anneal and n_pairs must be at least 1"):
+@pytest.mark.parametrize("bad, message", [
+    ({"n_experts": 0}, "n_experts and n_pairs must be at least 1, not 0 and 128"),
+    ({"n_pairs": 0}, "n_experts and n_pairs must be at least 1, not 5 and 0"),
+    ({"anneal": 0}, "anneal must be at least 1, not 0")])
+def test_de_settings_out_of_range(world, method, bad, message, device):
+    with pytest.raises(ValueError, match=message):
         method(world[1], world[0], seeded(device), **bad)
 
 
@@ -215,13 +205,14 @@ def test_groups_follow_the_gate(world, device):
     split, teacher, student = world
     method = HTD(teacher, split, seeded(device), n_experts=3)
     list(method.parameters(student))
-    by_hand = [gate_of(gate, factors).argmax(1) for gate, factors in zip(method.experts, teacher)]
+    by_hand = [gate_of(gate, factors).argmax(1) for gate, factors in zip(method.networks.values(), teacher.factors())]
+    factors = dict(zip(("users", "items"), teacher.factors()))
     assert len(set(by_hand[0])) > 1 and len(set(by_hand[1])) > 1
-    assert method.group(teacher).tolist() == [*by_hand[0], *(by_hand[1] + 3)]
+    assert method.group(factors).tolist() == [*by_hand[0], *(by_hand[1] + 3)]
     with torch.no_grad():
-        for gate, favoured in zip(method.experts, (2, 1)):
+        for gate, favoured in zip(method.networks.values(), (2, 1)):
             gate.gate_bias[favoured] = 1000
-    assert method.group(teacher).tolist() == [2] * 23 + [4] * 37
+    assert method.group(factors).tolist() == [2] * 23 + [4] * 37
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
@@ -231,7 +222,7 @@ def test_htds_loss_by_hand(world, alpha, device):
     method = HTD(teacher, split, seeded(device), alpha=alpha, n_experts=3, anneal=4, n_pairs=6)
     list(method.parameters(student))
     _, _, mine, theirs = entities_by_hand(world, 6)
-    group = [gate_of(gate, factors).argmax(1) for gate, factors in zip(method.experts, theirs)]
+    group = [gate_of(gate, factors).argmax(1) for gate, factors in zip(method.networks.values(), theirs)]
     group = np.concatenate([group[0], group[1] + 3])
     s, t = (np.concatenate(numpy(*part)) for part in (mine, theirs))
     assert len(set(group)) > 2
@@ -266,24 +257,23 @@ def cosine_gap(model, teacher) -> float:
 
 @pytest.mark.parametrize("method, weight, gap", [("de", 0.1, unexplained), ("htd", 1.0, cosine_gap)])
 def test_a_students_embeddings_come_to_resemble_the_teachers(method, weight, gap):
-    """By a tenth at least on the average of 2 worlds (in calibration on 4 worlds: DE 0.13 to 0.25, HTD 0.32 to 0.49)."""
+    """By a tenth at least on average over 2 worlds (in calibration on 4 worlds: DE 0.13 to 0.25, HTD 0.32 to 0.49)."""
     ratios = [gap(student, teacher) / gap(plain, teacher)
               for _, teacher, plain, student in trained_in_worlds(2, method, weight=weight, anneal=10)]
     assert np.mean(ratios) < 0.9
 
 
-@pytest.mark.parametrize("method", ["de", "htd"])
-def test_the_experts_are_trained_along(split, method, monkeypatch, device):
+@pytest.mark.parametrize("method", [DE, HTD])
+def test_the_experts_are_trained_along(split, method, device):
     """All the layers of both mixtures; the gates while the temperature is high."""
     kept = []
 
-    class Kept(METHODS[method]):
+    class Kept(method):
         def parameters(self, student):
             kept.append(list(super().parameters(student)))
             kept.append([parameter.detach().clone() for parameter in kept[0]])
             return kept[0]
 
-    monkeypatch.setitem(METHODS, method, Kept)
-    distill(MF(split, 8, seed=1), split, method, dim=4, lr=1e-2, epochs=5, weight=1.0, device=device, progress=False)
+    distill(MF(split, 8, seed=1), split, Kept, dim=4, lr=1e-2, epochs=5, weight=1.0, device=device, progress=False)
     trained, before = kept
     assert len(trained) == 12 and not any(torch.equal(a, b) for a, b in zip(trained, before))

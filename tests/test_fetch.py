@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 from catalog_helpers import INTER, PAIRS, REVIEWS, U_DATA, originals
 
-from rkd import fetch
-from rkd.catalog import CATALOG, DataError, load, statistics
-from rkd.fetch import Source
+from rkd.datasets import fetch
+from rkd.datasets.catalog import CATALOG, DataError, load, statistics
+from rkd.datasets.fetch import Source
 
 pytestmark = pytest.mark.usefixtures("folders")
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks processes")
@@ -168,7 +168,7 @@ def test_two_files_and_gz_are_fetched(put, small, server, tmp_path):
 
 def test_archive_cannot_write_outside_its_folder(put, small, server, tmp_path):
     small("ml-100k", 4, 3, 5, forms=(u_data_from(f"{server.url}/ml.zip"),))
-    evil = {name: "x" for name in ("../evil", "../../evil", "../../../evil", f"{tmp_path}/evil")}
+    evil = dict.fromkeys(("../evil", "../../evil", "../../../evil", f"{tmp_path}/evil"), "x")
     put("ml.zip", zipped(**evil, **{"ml-100k/u.data": U_DATA}), "web")
     assert len(load("ml-100k")) == 5
     assert cached(tmp_path) == ["data/ml-100k/u.data"] and not list(tmp_path.rglob("evil*"))

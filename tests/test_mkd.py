@@ -7,16 +7,19 @@ import torch
 from conftest import a_batch, seeded
 
 import rkd
-from rkd import synthetic
-from rkd.distill import CPD, MKD, NKD, SLD, StratifiedMKD, StratifiedSLD, settings_of
+from rkd.datasets import synthetic
+from rkd.methods import CPD, MKD, NKD, SLD, StratifiedMKD, StratifiedSLD
 from rkd.models import BACKBONES
 
 pytestmark = pytest.mark.usefixtures("untuned")
 
 OUTPUT = {MKD: SLD, StratifiedMKD: StratifiedSLD}
-OF_PARTS = {"nkd": dict(mix="hard", alpha=0.3), "cpd": dict(pairwise=0.7, listwise=0.2),
+SHARED = {"n_experts", "n_pairs", "dropout", "q", "temperature", "pool", "tau"}  # that more than one part has
+OF_PARTS = {"nkd": dict(mix="hard", alpha=0.3, n_pairs=3, dropout=0.2),
+            "cpd": dict(pairwise=0.7, listwise=0.2, tau=0.8, temperature=4.0, n_pairs=5),
             "sld": dict(gamma=0.4, tau=0.9, temperature=3.0)}
-ALL_SETTINGS = {name: value for settings in OF_PARTS.values() for name, value in settings.items()}
+ALL_SETTINGS = dict(mix="hard", alpha=0.3, nkd_n_pairs=3, nkd_dropout=0.2, pairwise=0.7, listwise=0.2, cpd_tau=0.8,
+                    cpd_temperature=4.0, cpd_n_pairs=5, gamma=0.4, sld_tau=0.9, sld_temperature=3.0)
 SUBSETS = [subset for subset in choices((True, False), repeat=3) if any(subset)]
 
 
@@ -44,7 +47,6 @@ def test_loss_gradients_and_report_are_the_parts(world, kind, chosen, device):
             for _, part in terms:
                 part.begin_epoch(student, epoch)
             student.table.grad = None
-            student.begin_step()
             loss = sum(weight * part.loss(student, a_batch(device)) for weight, part in terms)
             loss.backward()
             report = {name: value for _, part in terms for name, value in part.report(student).items()}
@@ -68,24 +70,26 @@ def test_each_part_comes_in_proportion_to_its_weight(world, kind, device):
             method = kind(teacher, split, seeded(device), **others)
             list(method.parameters(student))
             method.begin_epoch(student, 1)
-            student.begin_step()
             losses.append(method.loss(student, a_batch(device)).item())
         assert losses[0] > 0 and losses[1] == 2 * losses[0]
-    defaults = settings_of({MKD: "mkd", StratifiedMKD: "stratified-mkd"}[kind])
-    output_layer = {MKD: "sld", StratifiedMKD: "stratified-sld"}[kind]
-    of_parts = settings_of("nkd") | settings_of("cpd") | settings_of(output_layer)
-    assert set(defaults) == set(OF_PARTS) | set(ALL_SETTINGS)
-    assert all(defaults[name] == of_parts[name] for name in set(ALL_SETTINGS))
+    parts = {"nkd": NKD, "cpd": CPD, "sld": OUTPUT[kind]}
+    assert kind.settings() == {"nkd": 0.5, "cpd": 0.5, "sld": 1.0} | {
+        f"{part}_{name}" if name in SHARED else name: default
+        for part, method in parts.items() for name, default in method.settings().items()}
+    assert ("groups" in kind.settings()) == (kind is StratifiedMKD) and set(ALL_SETTINGS) < set(kind.settings())
 
 
 @pytest.mark.parametrize("kind", OUTPUT)
 @pytest.mark.parametrize("settings, message", [
-    (dict(nkd=0.0, cpd=0.0, sld=0.0), "nkd, cpd and sld must be 0 or more, one of them above; not 0.0, 0.0 and 0.0"),
-    (dict(nkd=-1.0), "must be 0 or more.* not -1.0, 0.5 and 1.0"), (dict(cpd=-0.1), "must be 0 or more"),
-    (dict(sld=-0.1), "must be 0 or more"), (dict(mix="half"), "mix must be one of none, hard, soft"),
-    (dict(alpha=2.0), "alpha must be between 0 and 1"), (dict(pairwise=-1.0), "pairwise and listwise must be 0 or"),
+    (dict(nkd=0.0, cpd=0.0, sld=0.0), "nkd, cpd, sld must be 0 or more, one of them above; not {'nkd': 0.0, "),
+    (dict(nkd=-1.0), "must be 0 or more.* not {'nkd': -1.0, 'cpd': 0.5, 'sld': 1.0}"),
+    (dict(cpd=-0.1), "must be 0 or more"), (dict(sld=-0.1), "must be 0 or more"),
+    (dict(mix="half"), "mix must be one of none, hard, soft"), (dict(alpha=2.0), "alpha must be between 0 and 1"),
+    (dict(pairwise=-1.0), "pairwise and listwise must be 0 or"),
     (dict(listwise=-1.0), "pairwise and listwise must be 0 or"), (dict(gamma=1.5), "gamma must be between 0 and 1"),
-    (dict(tau=0.0), "tau.* above 0"), (dict(temperature=0.0), "temperature above 0"),
+    (dict(sld_tau=0.0), "^gamma.*tau.* above 0.* tau=0.0"), (dict(cpd_tau=0.0), "^pairwise.*tau.* above 0.* tau=0.0"),
+    (dict(sld_temperature=0.0), "^gamma.*temperature above 0"), (dict(nkd_n_pairs=0), "n_pairs must be at least 1"),
+    (dict(cpd_n_experts=0), "n_experts and n_pairs must be at least 1"),
 ])
 def test_settings_out_of_range(world, kind, settings, message, device):
     """MKD's own, and those of its parts."""

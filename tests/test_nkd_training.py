@@ -8,9 +8,8 @@ from nkd_helpers import brute_neighbours, made, pair_of, some_batch
 
 import rkd
 from rkd import MF, LightGCN
-from rkd.distill import METHODS, NKD
-from rkd.evaluate import factors
-from rkd.models import BACKBONES
+from rkd.methods import NKD
+from rkd.models import BACKBONES, fixed
 
 pytestmark = pytest.mark.usefixtures("untuned")
 
@@ -32,10 +31,9 @@ def test_gradients_reach_the_batchs_entities_and_their_neighbours_alone(pair, ba
     method, neighbour_of = made((split, teacher, student), on=on, mix=mix, dropout=0.0), NKD.neighbour_of
     monkeypatch.setattr(NKD, "neighbour_of", lambda self, side, entities:
                         drawn.append((side, neighbour_of(self, side, entities))) or drawn[-1][1])
-    assert list(method.projectors) == list(method.inputs) == SIDES[on]
+    assert list(method.networks) == list(method.of_teacher) == SIDES[on]
     assert list(method.neighbours) == (SIDES[on] if mix == "soft" else [])
     assert len(method.own) == 4 * len(SIDES[on])
-    student.begin_step()
     method.loss(student, batch).backward()
     student.end_step()
     entities = [("users", batch.users), ("items", batch.positives), ("items", batch.negatives), *drawn]
@@ -49,18 +47,18 @@ def test_gradients_reach_the_batchs_entities_and_their_neighbours_alone(pair, ba
 def test_inputs_of_models_and_of_pairs(split, backbone, device):
     """A model's are its table; LightGCN's are not what it scores with. A pair of arrays is its own."""
     model = BACKBONES[backbone](split, 6, seed=4)
-    found = factors(model, device)
-    for one in (model.inputs(), found.inputs):
+    found = fixed(model, split, device)
+    for one in (model.inputs(), found.inputs()):
         assert torch.equal(torch.cat(one).cpu(), model.table.detach()) and not any(x.requires_grad for x in one)
         assert [x.shape for x in one] == [(23, 6), (37, 6)]
-    assert torch.equal(torch.cat(found), torch.cat(found.inputs)) == (backbone == "mf")
-    assert all(x.device == device for x in (*found, *found.inputs))
-    again = factors(tuple(x.cpu().double().numpy() for x in found), device)
-    assert all(torch.equal(a, b) and a.dtype == torch.float32 for a, b in zip(again.inputs, found))
+    assert torch.equal(torch.cat(found.factors()), torch.cat(found.inputs())) == (backbone == "mf")
+    assert all(x.device == device for x in (*found.factors(), *found.inputs()))
+    again = fixed(tuple(x.cpu().double().numpy() for x in found.factors()), split, device)
+    assert all(torch.equal(a, b) and a.dtype == torch.float32 for a, b in zip(again.inputs(), found.factors()))
 
 
-def kept_method(monkeypatch) -> list[NKD]:
-    """The methods that runs of "nkd" make from here on, and their parameters as they begin."""
+def keeping() -> tuple[type[NKD], list[NKD]]:
+    """NKD, and where its objects are kept, with their parameters as these begin."""
     kept = []
 
     class Kept(NKD):
@@ -70,19 +68,18 @@ def kept_method(monkeypatch) -> list[NKD]:
             kept.append(self)
             return self.own
 
-    monkeypatch.setitem(METHODS, "nkd", Kept)
-    return kept
+    return Kept, kept
 
 
 OPTIONS = dict(lr=1e-2, l2=1e-2, weight=1.0, progress=False)
 
 
-def test_a_lightgcn_teachers_inputs_are_imitated(split, monkeypatch, device):
+def test_a_lightgcn_teachers_inputs_are_imitated(split, device):
     """Its table, not its factors, and neighbours there; a pair of factors is taken as it is."""
-    kept, teacher = kept_method(monkeypatch), LightGCN(split, 6, seed=4)
+    (method, kept), teacher = keeping(), LightGCN(split, 6, seed=4)
     for given, expected in ((teacher, teacher.inputs()), (teacher.factors(), teacher.factors())):
-        rkd.distill(given, split, "nkd", dim=4, epochs=1, device=device, **OPTIONS)
-        for found, neighbours, t in zip(kept[-1].inputs.values(), kept[-1].neighbours.values(), expected):
+        rkd.distill(given, split, method, dim=4, epochs=1, device=device, **OPTIONS)
+        for found, neighbours, t in zip(kept[-1].of_teacher.values(), kept[-1].neighbours.values(), expected):
             assert torch.equal(found.cpu(), t) and found.device == neighbours.device == device
             assert neighbours.tolist() == brute_neighbours(*numpy(t), 5).tolist()
 
@@ -90,10 +87,13 @@ def test_a_lightgcn_teachers_inputs_are_imitated(split, monkeypatch, device):
 @pytest.mark.parametrize("settings, message", [
     ({"mix": "mild"}, "mix must be one of none, hard, soft and on one of both, users, items, not 'mild' and 'both'"),
     ({"on": "pairs"}, "mix must be one of none, hard, soft and on one of both, users, items, not 'soft' and 'pairs'"),
-    *[({name: value}, f"alpha must be between 0 and 1, dropout from 0 to below 1, .*at least 1; not .*{name}={value}")
-      for name, value in (("alpha", -0.1), ("alpha", 1.1), ("alpha", float("nan")), ("dropout", -0.1), ("dropout", 1.0),
-                          ("k", 0), ("n_experts", 0), ("n_pairs", 0))],
-    ({"temperature": 1.0}, "nkd has no setting 'temperature'; it has mix='soft', k=5, alpha=0.5, on='both', "),
+    *[({name: value}, f"alpha must be between 0 and 1, dropout from 0 to below 1, .*at least 1; not {said}$")
+      for name, value, said in (("alpha", -0.1, "-0.1, 0.1 and 5"), ("alpha", 1.1, "1.1, 0.1 and 5"),
+                                ("alpha", float("nan"), "nan, 0.1 and 5"), ("dropout", -0.1, "0.5, -0.1 and 5"),
+                                ("dropout", 1.0, "0.5, 1.0 and 5"), ("k", 0, "0.5, 0.1 and 0"))],
+    ({"n_experts": 0}, "n_experts and n_pairs must be at least 1, not 0 and 64"),
+    ({"n_pairs": 0}, "n_experts and n_pairs must be at least 1, not 5 and 0"),
+    ({"temperature": 1.0}, "nkd has no setting 'temperature'; it has n_experts=5, n_pairs=64, mix='soft', k=5, "),
     ({"k": 5.0}, "nkd's k is a int such as 5, not 5.0"),
 ], ids=str)
 def test_settings_that_make_no_sense(split, settings, message):
@@ -105,7 +105,7 @@ def test_settings_that_make_no_sense(split, settings, message):
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_a_seed_repeats_a_run_to_the_bit(split, backbone):
-    """Neighbours searched or found on disk; a setting, the weight or another seed make another student."""
+    """A setting, the weight or another seed make another student."""
     def table(seed=0, weight=1.0, **settings):
         options = OPTIONS | {"backbone": backbone, "dim": 4, "epochs": 5, "device": "cpu", "weight": weight}
         return rkd.distill(MF(split, 6, seed=4), split, "nkd", seed=seed, **options, **settings).model.table
@@ -114,9 +114,9 @@ def test_a_seed_repeats_a_run_to_the_bit(split, backbone):
     assert not any(torch.equal(table(**other), first) for other in ({"seed": 1}, {"weight": 0.0}, {"mix": "hard"}))
 
 
-def test_the_projectors_are_trained_along(split, monkeypatch, device):
-    kept = kept_method(monkeypatch)
-    rkd.distill(MF(split, 8, seed=1), split, "nkd", dim=4, epochs=5, device=device, **OPTIONS)
+def test_the_projectors_are_trained_along(split, device):
+    method, kept = keeping()
+    rkd.distill(MF(split, 8, seed=1), split, method, dim=4, epochs=5, device=device, **OPTIONS)
     assert len(kept[0].own) == 8 and not any(torch.equal(a, b) for a, b in zip(kept[0].own, kept[0].before))
 
 

@@ -1,11 +1,13 @@
 """What is committed in notebooks/: executed in order, with outputs that hold on any machine. (nbval compares them.)"""
 
+import ast
 import re
 
 import nbformat
 import pytest
+from nbformat.v4 import new_code_cell
 
-from rkd.reproduce import ROOT
+from rkd.study.reproduce import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 ABSOLUTE = r"(?<![\w.:/<])/\w[\w.-]*/[\w.]\S*|file:/\S*|\b[A-Z]:\\\w\S*"
@@ -33,8 +35,37 @@ def texts(cell) -> list[str]:
     return found
 
 
+def saved(cell) -> set[str]:
+    """The names that a cell's calls of save_table and save_figure give, in a loop over a tuple as well."""
+    tree, names = ast.parse(cell.source), set()
+    loops = [node for node in ast.walk(tree) if isinstance(node, ast.For)]
+    for call in ast.walk(tree):
+        if isinstance(call, ast.Call) and getattr(call.func, "attr", "") in ("save_table", "save_figure"):
+            name = call.args[1]
+            if isinstance(name, ast.Constant):
+                names.add(name.value)
+                continue
+            loop = next(loop for loop in loops if call in ast.walk(loop))
+            place = [target.id for target in loop.target.elts].index(name.id)
+            names |= {row.elts[place].value for row in loop.iter.elts}
+    return names
+
+
 def test_is_valid(notebook):
     nbformat.validate(notebook)
+
+
+def test_it_promises_what_it_saves(notebook):
+    """In its metadata, where reproduce.sh reads what each notebook makes."""
+    promised = notebook.metadata.get("rkd", {}).get("products", [])
+    assert sorted(promised) == sorted(set.union(*map(saved, code_cells(notebook)))) != []
+
+
+def test_saved_names_are_read_from_the_code():
+    code = """tables.save_table(frame.round(2), "a", SCALE, study)
+for drawn, title, of in ((one, "b", study), (two, "c", study)):
+    figures.save_figure(drawn, title, SCALE, of)"""
+    assert saved(new_code_cell(code)) == {"a", "b", "c"} and saved(new_code_cell('print("a")')) == set()
 
 
 def test_every_code_cell_was_executed_once_in_order(notebook):

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import torch
 from conftest import brute_ranking, loss_of, product, seeded
-from runs_helpers import computed, tiny
+from runs_helpers import computed, tiny, write_trials
 
 import rkd
-from rkd import MF, Run, synthetic
-from rkd.data import Interactions
-from rkd.distill import CD, HTD, METHODS, PDCD, PDHTD, settings_of
-from rkd.distill.base import Batch
-from rkd.losses import popularity_deconfounding
-from rkd.runs import key_of
-from rkd.synthetic import probe
-from rkd.train import distill, popularity_factors, train
+from rkd import METHODS, MF, Interactions, Run, distill, train
+from rkd.batch import Batch
+from rkd.datasets import synthetic
+from rkd.datasets.synthetic import probe
+from rkd.losses import BPR, PD, popularity_deconfounding, popularity_factors
+from rkd.methods import CD, HTD, PDCD, PDHTD
+from rkd.run import fingerprint_of
+from rkd.store import key_of
 
 QUIET = dict(device="cpu", progress=False)
 
@@ -47,25 +47,27 @@ def test_popularity_factors_worked_by_hand():
 
 # ------------------------------------------------------------------------------------------------------------ training
 
-def test_gamma_changes_what_is_learned_and_zero_is_bpr(split):
+def test_gamma_changes_what_is_learned_and_without_it_is_bpr(split):
     """The loss itself is checked step by step in test_train.py."""
-    def table(**options):
-        return train(MF(split, 4), split, lr=1e-2, epochs=5, **options, **QUIET).model.table
-    plain = table()
-    assert torch.equal(table(gamma=0.0), plain)
-    assert not torch.equal(table(gamma=0.1), plain) and not torch.equal(table(gamma=0.1), table(gamma=0.2))
+    def table(objective=None):
+        return train(MF(split, 4), split, lr=1e-2, epochs=5, objective=objective, **QUIET).model.table
+    plain, pd = table(), table(PD(0.1))
+    assert torch.equal(table(BPR()), plain) and torch.equal(table(METHODS["none"]().objective()), plain)
+    assert not torch.equal(pd, plain) and not torch.equal(pd, table(PD(0.2)))
+    assert torch.equal(table(METHODS["pd"](gamma=0.1).objective()), pd) and METHODS["pd"]().objective().gamma == 0.1
 
 
-def test_a_negative_gamma_is_refused(split):
-    with pytest.raises(ValueError, match="gamma and weight 0 or more.*gamma=-0.1"):
-        train(MF(split, 4), split, gamma=-0.1, **QUIET)
+def test_a_negative_gamma_is_refused():
+    for made in (PD, lambda gamma: METHODS["pd"](gamma=gamma).objective()):
+        with pytest.raises(ValueError, match="gamma must be 0 or more, not -0.1"):
+            made(-0.1)
 
 
 def test_what_pd_trained_ranks_without_popularity(split, monkeypatch):
     """Its model is a model like any other: the ranking is that of its factors, whatever the counts are."""
-    model = train(MF(split, 4), split, lr=1e-2, epochs=10, gamma=0.3, **QUIET).model
+    model = train(MF(split, 4), split, lr=1e-2, epochs=10, objective=PD(0.3), **QUIET).model
     users = torch.arange(split.n_users)
-    by_factors = [row[:3] for row in brute_ranking(product(model.factors()), split)]
+    by_factors = [row[:3] for row in brute_ranking(product(model), split)]
     assert rkd.recommend(model, split, users, 3).tolist() == by_factors
     assert repr(rkd.evaluate(model, split)) == repr(rkd.evaluate(model.factors(), split))
     monkeypatch.setattr(Interactions, "item_counts", property(lambda self: torch.arange(self.n_items).flip(0)))
@@ -78,8 +80,8 @@ def test_a_teacher_of_pd_is_less_biased(seed):
     stops the training where it has most of that. (In calibration, 5 worlds: 0.05 to 0.10 less, 0.09 to 0.12 more.)"""
     truth = synthetic.world(400, 100, rank=4, signal=2.0, popularity=2.0, n_train=15, n_valid=4, n_test=4, seed=seed)
     split, found = replace(truth.split, valid=truth.split.test), []
-    for gamma in (0.0, 0.2):
-        fit = train(MF(split, 16, seed), split, lr=2e-2, l2=1e-2, epochs=60, seed=seed, gamma=gamma, **QUIET)
+    for objective in (BPR(), PD(0.2)):
+        fit = train(MF(split, 16, seed), split, lr=2e-2, l2=1e-2, epochs=60, seed=seed, objective=objective, **QUIET)
         users, items = fit.model.factors()
         found.append(probe(users @ items.T, truth))
     plain, pd = found
@@ -102,9 +104,10 @@ def test_the_distillation_is_the_base_methods(world, method, base, device):
 
 
 def test_settings_and_teachers_by_name(untuned):
-    assert settings_of("pd-cd") == settings_of("cd") and settings_of("pd-htd") == settings_of("htd")
+    assert PDCD.settings() == CD.settings() and PDHTD.settings() == HTD.settings()
     assert {name: method.taught_by for name, method in METHODS.items()} == \
-        dict.fromkeys(METHODS, "teacher") | {"pd-cd": "pd", "pd-htd": "pd"}
+        dict.fromkeys(METHODS, "teacher") | {"pd-cd": "pd", "pd-htd": "pd"} | dict.fromkeys(("teacher", "pd", "none"))
+    assert [name for name, method in METHODS.items() if method.teaches] == ["teacher", "pd"]
     split = synthetic.world(30, 40, n_train=8).split
     models = [distill(MF(split, 6, seed=1), split, name, dim=3, weight=1.0, lr=1e-2, l2=1e-2, epochs=3, temperature=1.0,
                       n_samples=5, **QUIET).model.table for name in ("cd", "pd-cd")]
@@ -113,9 +116,9 @@ def test_settings_and_teachers_by_name(untuned):
 
 def test_runs_of_pd(untuned):
     pd, student = Run("synthetic", "pd"), Run("synthetic", "pd-cd", 3, teacher_dim=6)
-    assert pd.teaches and not pd.distils and pd.teacher is None
+    assert not pd.distils and pd.teacher is None
     assert (pd.dim, pd.weight, dict(pd.settings)) == (100, 0.0, {"gamma": 0.1})
-    assert student.distils and not student.teaches
+    assert student.distils
     assert student.teacher == Run("synthetic", "pd", 3, dim=6)
     assert Run("synthetic", "cd").teacher.method == Run("synthetic", "htd").teacher.method == "teacher"
     assert Run("synthetic", "pd-htd").teacher.method == "pd"
@@ -125,7 +128,7 @@ def test_runs_of_pd(untuned):
 
 def test_gamma_of_the_teacher_is_in_the_students_key(untuned):
     before = key_of(tiny("pd-cd")), key_of(tiny("cd"))
-    rkd.tuned.PATH.write_text('{"accuracy": {"synthetic": {"unkd": {"mf": {"pd": {"gamma": 0.2}}}}}}')
+    write_trials(fingerprint_of("synthetic"), "pd", {"gamma": 0.2})
     assert dict(tiny("pd-cd").teacher.settings) == {"gamma": 0.2}
     assert key_of(tiny("pd-cd")) != before[0] and key_of(tiny("cd")) == before[1]
 
@@ -135,7 +138,7 @@ def test_the_student_learns_from_the_debiased_teacher(untuned):
     (student,), lines = computed([tiny("pd-cd", seed=1)])
     assert len(lines) == 2 and " pd " in lines[0]
     split, run = rkd.split_of("synthetic"), student.run
-    options = dict(epochs=4, seed=1, **QUIET)
-    teacher = train(MF(split, 5, seed=1), split, lr=run.teacher.lr, l2=run.teacher.l2, gamma=0.1, **options).model
+    options, of_teacher = dict(epochs=4, seed=1, **QUIET), dict(lr=run.teacher.lr, l2=run.teacher.l2)
+    teacher = train(MF(split, 5, seed=1), split, objective=PD(0.1), **of_teacher, **options).model
     fit = distill(teacher, split, "cd", dim=3, lr=run.lr, l2=run.l2, weight=run.weight, **options)
     assert torch.equal(fit.model.table, student.model.table)

@@ -10,8 +10,8 @@ import pytest
 import torch
 from catalog_helpers import INTER, PAIRS, REVIEWS, U_DATA, originals
 
-from rkd import readers
-from rkd.catalog import DataError, load
+from rkd.datasets import readers
+from rkd.datasets.catalog import DataError, load
 
 pytestmark = pytest.mark.usefixtures("folders")
 
@@ -34,13 +34,26 @@ def test_every_format_order_and_column_order_gives_the_same_fingerprint(put, tmp
     paths = [put("a.csv", frame.to_csv(index=False)), put("b.csv", frame.to_csv(index=False, header=False)),
              put("c.tsv", shuffled.to_csv(index=False, sep="\t")), put("d.inter", INTER),
              put("e.csv.gz", gzip.compress(shuffled.to_csv(index=True).encode())),
-             put("f.tsv.gz", gzip.compress(U_DATA.encode(), mtime=0)), put("g.csv", shuffled.astype(float).to_csv(index=False)),
+             put("f.tsv.gz", gzip.compress(U_DATA.encode(), mtime=0)),
+             put("g.csv", shuffled.astype(float).to_csv(index=False)),
              put("h.csv", frame.to_csv(index=False).replace("\n", "\r\n"))]
     for name, table in {"i": frame, "j": shuffled, "k": frame.astype(str), "l": frame.astype(float)}.items():
         paths.append(tmp_path / f"{name}.parquet")
         table.to_parquet(paths[-1])
     assert {load(path).fingerprint for path in paths} == {load(str(paths[0])).fingerprint}
     assert load(put("z.csv", frame[:-1].to_csv(index=False))).fingerprint != load(paths[0]).fingerprint
+
+
+@pytest.mark.parametrize("name", ["citeulike", "ml-100k"])
+def test_a_file_named_like_a_data_set_is_just_a_file(put, small, name):
+    """No filter, no facts to be checked against, and the share of validating users of any other file."""
+    small(name, 99, 99, 999, min_items=5, valid_users=0.2)
+    table = "".join(f"{user},{item}\n" for user in range(20) for item in range(10))
+    found, own = load(put(f"{name}.csv", table)), load(put("own.csv", table))
+    assert (found.name, own.name, len(found)) == (name, "own", 200)
+    assert found.valid_users == own.valid_users == 0.5
+    assert found.split().fingerprint == own.split().fingerprint
+    assert len(found.split().valid) == len(found.split().test) == 20  # ten users' two items each
 
 
 def test_string_ids_are_kept_as_they_are(put):
@@ -163,6 +176,7 @@ def test_citeulike_leaves_out_users_with_few_items(put, small):
     data = load("citeulike")
     assert originals(data) == [(0, 7), (0, 9), (3, 7), (3, 9), (3, 11)]
     assert data.users.max() == 1 and data.items.max() == 2
+    assert data.valid_users == 0.2  # as UnKD's released code divides it
 
 
 def test_gowalla_joins_train_and_test(put, small):

@@ -9,8 +9,8 @@ import torch
 from conftest import a_batch, agreement_gained, brute_ranking, loss_of, matrix, product, seeded
 from scipy.stats import chisquare
 
-from rkd.distill import DE, DERRD, RRD, settings_of
-from rkd.losses import relaxed_ranking
+from rkd.methods import DE, DERRD, RRD
+from rkd.methods.rrd import relaxed_ranking
 
 
 def t(*rows):
@@ -81,7 +81,7 @@ def test_relaxed_ranking_of_extreme_scores_is_finite(dtype):
 # ----------------------------------------------------------------------------------------------------------------- RRD
 
 def test_rrds_items(world, device):
-    """K distinct ones of the teacher's pool, in its order; L untrained ones from outside of it; afresh each epoch."""
+    """K distinct ones of the teacher's pool, in its order; L unseen ones from outside of it; afresh each epoch."""
     split, teacher, student = world
     method, trained = RRD(teacher, split, seeded(device), k=3, n_uninteresting=5, pool=4), matrix(split.train)
     pools, drawn = [row[:4] for row in brute_ranking(product(teacher), split)], []
@@ -141,7 +141,7 @@ def test_rrds_loss_by_hand(world, sigmoid, device):
 
 
 def test_the_pool_leaves_half_of_what_a_user_has_left(world, device):
-    """As many as half of user 2's untrained items, who has the fewest, so that nobody's rest is empty."""
+    """As many as half of user 2's unseen items, who has the fewest, so that nobody's rest is empty."""
     split, teacher, student = world
     half = int((~matrix(split.train)).sum(1).min()) // 2
     method = RRD(teacher, split, seeded(device), k=half, n_uninteresting=9)
@@ -160,7 +160,7 @@ def test_de_rrd_is_rrd_and_de_on_the_same_draws(world, device):
     split, teacher, student = world
     for_rrd = dict(k=2, n_uninteresting=3, temperature=1.5, pool=4, sigmoid=True)
     for_de = dict(n_experts=3, anneal=2, n_pairs=5)
-    both = DERRD(teacher, split, seeded(device, 1), de_weight=0.3, **for_rrd, **for_de)
+    both = DERRD(teacher, split, seeded(device, 1), rrd_weight=0.7, de_weight=0.3, **for_rrd, **for_de)
     generator = seeded(device, 1)
     rrd, de = RRD(teacher, split, generator, **for_rrd), DE(teacher, split, generator, **for_de)
     assert len(list(both.parameters(student))) == len(list(de.parameters(student))) == 12
@@ -168,8 +168,8 @@ def test_de_rrd_is_rrd_and_de_on_the_same_draws(world, device):
         for method in (both, rrd, de):
             method.begin_epoch(student, epoch)
         parts = [loss_of(method, student, a_batch(device)) for method in (rrd, de)]
-        assert loss_of(both, student, a_batch(device)) == pytest.approx(parts[0] + 0.3 * parts[1], rel=1e-6)
-    assert settings_of("de-rrd") == {"de_weight": 0.01} | settings_of("rrd") | settings_of("de")
+        assert loss_of(both, student, a_batch(device)) == pytest.approx(0.7 * parts[0] + 0.3 * parts[1], rel=1e-6)
+    assert DERRD.settings() == {"rrd_weight": 1.0, "de_weight": 0.01} | RRD.settings() | DE.settings()
 
 
 # --------------------------------------------------------------------------------------------------------- in training

@@ -7,13 +7,13 @@ from conftest import interactions_of, matrix, seeded
 from scipy.stats import chisquare, gumbel_r, kstest
 
 from rkd import sampling
-from rkd.sampling import NegativeSampler, draw_places, draw_ranks, gumbel, ranking, ranking_within, trained
+from rkd.sampling import NegativeSampler, draw_places, draw_ranks, gumbel
 
 TOO_UNLIKELY = 1e-4  # a p-value; the seeds are fixed, so a test that passes once passes ever after
 
 
 @pytest.mark.parametrize("listed", [0, 1 << 23])
-def test_negatives_are_uniform_over_the_untrained_items(split, listed, device, monkeypatch):
+def test_negatives_are_uniform_over_the_unseen_items(split, listed, device, monkeypatch):
     """Every user 4000 times: never a training item, all others equally often. User 1 has no training item at all."""
     monkeypatch.setattr(sampling, "LISTED", listed)
     train, n = split.to(device).train, 4000
@@ -94,48 +94,6 @@ def test_later_ranks_are_drawn_from_those_that_are_left():
 def test_more_ranks_than_there_are():
     with pytest.raises(ValueError, match="11 distinct ranks cannot be drawn from a ranking 10 deep"):
         draw_ranks(2, 11, 10, 1.0, "cpu", seeded("cpu"))
-
-
-def test_ranking_against_brute_force(split, device):
-    """Whole numbers as factors, so that there are ties. User 2 has the fewest items left: the depth is cut to that."""
-    rng = np.random.default_rng(0)
-    p, q = (rng.integers(-3, 4, (n, 2)).astype(np.float32) for n in (split.n_users, split.n_items))
-    scores, train = p @ q.T, matrix(split.train)
-    least = int((~train).sum(1).min())
-    for depth in (1, 5, least, least + 1, 1000):
-        ranked = ranking(torch.from_numpy(p).to(device), torch.from_numpy(q).to(device), split.to(device).train, depth)
-        expected = [sorted(np.flatnonzero(~train[u]), key=lambda i: (-scores[u, i], i))[:min(depth, least)]
-                    for u in range(split.n_users)]
-        assert ranked.tolist() == expected  # so never a training item, never −1
-
-
-def test_ranking_within_against_brute_force(split, device):
-    """Of some items or all, with ties. User 2 has few left or none, so that its ranking is shorter, −1 at its end."""
-    rng = np.random.default_rng(1)
-    p, q = (rng.integers(-3, 4, (n, 2)).astype(np.float32) for n in (split.n_users, split.n_items))
-    scores, train, shorter = p @ q.T, matrix(split.train), 0
-    factors = [torch.from_numpy(x).to(device) for x in (p, q)]
-    for items in ([0, 7, 11, 30], [5], [3, 36], range(split.n_items), range(8, 33), np.flatnonzero(train[2])):
-        for depth in (1, 4, 1000):
-            wanted = torch.tensor(list(items), device=device)
-            ranked, lengths = ranking_within(*factors, split.to(device).train, wanted, depth)
-            expected = [sorted((i for i in items if not train[u, i]), key=lambda i: (-scores[u, i], i))[:depth]
-                        for u in range(split.n_users)]
-            width = min(depth, len(items))
-            assert ranked.shape == (split.n_users, width) and ranked.dtype == torch.int64
-            assert ranked.tolist() == [row + [-1] * (width - len(row)) for row in expected]
-            assert lengths.tolist() == [len(row) for row in expected]
-            shorter += min(lengths.tolist()) < width
-    assert shorter > 6 and len(expected[2]) == 0
-
-
-def test_trained_against_brute_force(split, device):
-    """Every pair, in any order and more than once; users without training items and with almost all have theirs."""
-    train = matrix(split.train)
-    items = np.random.default_rng(0).permuted(np.tile(np.arange(split.n_items), (split.n_users, 2)), axis=1)
-    found = trained(split.to(device).train, torch.from_numpy(items).to(device)).cpu().numpy()
-    assert found.dtype == bool and (found == np.take_along_axis(train, items, 1)).all()
-    assert trained(split.to(device).train, torch.zeros(split.n_users, 0, device=device).long()).shape == (23, 0)
 
 
 def test_places_follow_their_probabilities(device):

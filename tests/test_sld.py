@@ -6,9 +6,10 @@ import torch
 from conftest import a_batch, brute_ranking, matrix, popularity_learned, product, seeded
 from scipy.stats import chisquare
 
-from rkd import popularity_groups, synthetic
-from rkd.distill import SLD, StratifiedSLD
-from rkd.distill.sld import merged
+from rkd import Given, popularity_groups
+from rkd.datasets import synthetic
+from rkd.methods import SLD, StratifiedSLD
+from rkd.methods.sld import merged
 
 BOTH = pytest.mark.parametrize("kind, strata", [(SLD, {}), (StratifiedSLD, {"groups": 3})])
 
@@ -55,15 +56,15 @@ def test_merged_against_loops(device):
 ])
 def test_what_is_in_a_list(world, kind, strata, q, pool, device):
     """Of the present, those in the first q places are distinct, of the two top pools, all of these if they are fewer;
-    none is trained, all are of the stratum's group; every untrained draw is present; each epoch draws afresh."""
+    none is a training item, all are of the stratum's group; every unseen draw is present; each epoch draws afresh."""
     split, teacher, student = world
     method = kind(teacher, split, seeded(device), q=q, pool=pool, n_uninteresting=4, **strata)
     n_groups, seen = strata.get("groups", 1), matrix(split.train)
     group = popularity_groups(split.train.item_counts, n_groups).cpu().numpy()
-    rankings, drawn = [brute_ranking(product(f), split) for f in (teacher, student.factors())], []
+    rankings, drawn = [brute_ranking(product(f), split) for f in (teacher, student)], []
     for epoch in (1, 2):
         method.begin_epoch(student, epoch)
-        present = method.present.bool().cpu().numpy()
+        present = method.extra["present"].bool().cpu().numpy()
         items = method.lists.items.cpu().numpy().reshape(present.shape)
         assert present.shape == (23, n_groups, q + 4)
         for u, g in np.ndindex(23, n_groups):
@@ -76,22 +77,22 @@ def test_what_is_in_a_list(world, kind, strata, q, pool, device):
         drawn.append(items)
     assert (drawn[0] != drawn[1]).any((1, 2)).sum() > 15
     scores = product(teacher)[np.arange(23)[:, None, None], items]
-    np.testing.assert_allclose(method.teacher_scores.cpu(), scores, rtol=1e-6)
+    np.testing.assert_allclose(method.extra["teacher"].cpu(), scores, rtol=1e-6)
 
 
 @pytest.mark.parametrize("temperature", [0.7, 3.0])
 def test_draws_follow_the_formula(world, temperature, device):
-    """A single item: p ∝ exp(−r / temperature), r the better of its ranks. The others: uniform over the untrained."""
+    """A single item: p ∝ exp(−r / temperature), r the better of its ranks. The others: uniform over the unseen."""
     split, teacher, student = world
     method = SLD(teacher, split, seeded(device), q=1, n_uninteresting=40, pool=4, temperature=temperature, refresh=999)
     n, times, uniform = 400, np.zeros((23, 37)), np.zeros((23, 37))
     for epoch in range(1, n + 1):
         method.begin_epoch(student, epoch)
-        items, present = method.lists.items.cpu().numpy(), method.present[:, 0].bool().cpu().numpy()
+        items, present = method.lists.items.cpu().numpy(), method.extra["present"][:, 0].bool().cpu().numpy()
         np.add.at(times, (np.arange(23), items[:, 0]), present[:, 0])
         np.add.at(uniform, (np.arange(23)[:, None], items[:, 1:]), present[:, 1:])
     expected = np.zeros_like(times)
-    rankings = [brute_ranking(product(f), split) for f in (teacher, student.factors())]
+    rankings = [brute_ranking(product(f), split) for f in (teacher, student)]
     for row, a, b in zip(expected, *rankings):
         for item, rank in better_ranks(a[:4], b[:4]).items():
             row[item] = np.exp(-rank / temperature)
@@ -116,7 +117,7 @@ def test_the_students_ranking_is_renewed_every_refresh_epochs(world, device):
         ((items, ranks),) = method.union
         unions.append([found_ranks(*row) for row in zip(items.tolist(), ranks.tolist())])
         if epoch in (1, 4, 7):
-            of_student = brute_ranking(product(student.factors()), split)
+            of_student = brute_ranking(product(student), split)
             assert unions[-1] == [better_ranks(a[:5], b[:5]) for a, b in zip(of_teacher, of_student)]
     assert [epoch for epoch in range(2, 8) if unions[epoch - 1] != unions[epoch - 2]] == [4, 7]
 
@@ -124,7 +125,7 @@ def test_the_students_ranking_is_renewed_every_refresh_epochs(world, device):
 def by_loops(method, world, users):
     """(loss, its gradient to the table), labels being constants; a user counts once for each interaction."""
     _, teacher, student = world
-    t, s, present = product(teacher), product(student.factors()), method.present.bool().cpu().numpy()
+    t, s, present = product(teacher), product(student), method.extra["present"].bool().cpu().numpy()
     items, pull, loss = method.lists.items.cpu().numpy().reshape(present.shape), np.zeros_like(s), 0.0
     for u in users:
         for mine in (row[there] for row, there in zip(items[u], present[u]) if there.any()):
@@ -150,7 +151,6 @@ def test_loss_and_gradient_by_hand(world, kind, strata, gamma, tau, student_tau,
             student.table[split.n_users:] = student.table[split.n_users:].roll(2, 0)
         for users in ((4, 4, 7, 0, 4, 1, 22, 7, 2), tuple(range(23))):
             student.table.grad = None
-            student.begin_step()
             loss = method.loss(student, a_batch(device, users))
             loss.backward()
             expected, gradient = by_loops(method, world, users)
@@ -175,7 +175,7 @@ def test_what_a_teacher_of_popularity_alone_teaches(kind, strata, low, high):
     """Its scores are the counts. SLD's student ranks by popularity; in many groups next to nothing of it is left."""
     split = synthetic.world(120, 90, popularity=1.5, n_train=20, n_valid=3, n_test=3, seed=3).split
     counts = split.train.item_counts.float()
-    teacher = torch.ones(split.n_users, 1), counts[:, None]
+    teacher = Given((torch.ones(split.n_users, 1), counts[:, None]))
     method = kind(teacher, split, seeded(), gamma=1.0, q=2, n_uninteresting=10, **strata)
     assert low <= popularity_learned(method) <= high
 

@@ -8,7 +8,7 @@ import torch
 from conftest import seeded
 from torch.nn.functional import cross_entropy
 
-from rkd.losses import soft_label_distillation, soft_labels, standardised
+from rkd.methods.sld import soft_label_distillation, soft_labels, standardised
 
 
 def some_lists(dtype=torch.float64):

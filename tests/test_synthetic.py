@@ -5,9 +5,8 @@ import pytest
 import torch
 from conftest import matrix
 
-from rkd import synthetic
-from rkd.synthetic import probe, world
-
+from rkd.datasets import synthetic
+from rkd.datasets.synthetic import probe, world
 
 SIZES = dict(n_users=400, n_items=200, rank=8, signal=2.0, n_train=30, n_valid=5, n_test=10, seed=3)
 

@@ -6,7 +6,7 @@ import torch
 from conftest import numeric_gradient
 from topology_helpers import brute_entity, brute_group, constant
 
-from rkd.losses import entity_topology, group_topology
+from rkd.methods.htd import entity_topology, group_topology
 
 
 def one_hot(group, n):

@@ -7,15 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from runs_helpers import write_trials
 from torch.nn.functional import logsigmoid
 
-import rkd.tuned
-from rkd import MF, LightGCN, evaluate, synthetic
-from rkd.distill import Distiller
-from rkd.lookup import ItemLists
+from rkd import MF, Distiller, Given, LightGCN, distill, evaluate, train
+from rkd.datasets import synthetic
+from rkd.kernels import ItemLists
+from rkd.losses import PD
 from rkd.models import BACKBONES
 from rkd.sampling import NegativeSampler
-from rkd.train import EVALUATE_EVERY, PATIENCE, distill, train
 
 QUIET = dict(progress=False)
 
@@ -23,17 +23,21 @@ QUIET = dict(progress=False)
 class Shrink(Distiller):
     """A distillation that is easily written down: the mean square of every user's scores of items 0 and 5."""
 
-    def __init__(self, teacher, split, generator):
-        super().__init__(teacher, split, generator)
-        items = torch.tensor([0, 5], device=generator.device).expand(split.n_users, 2)
-        self.lists = ItemLists(items, split.n_items)
+    def prepare(self):
+        items = torch.tensor([0, 5], device=self.generator.device).expand(self.split.n_users, 2)
+        self.lists = ItemLists(items, self.split.n_items)
 
     def loss(self, student, batch):
         return student.scores(batch.users, self.lists).square().mean()
 
 
+def nobody(split):
+    """A teacher that says nothing."""
+    return Given((torch.zeros(split.n_users, 1), torch.zeros(split.n_items, 1)))
+
+
 def shrink(split, generator):
-    return Shrink((torch.zeros(split.n_users, 1), torch.zeros(split.n_items, 1)), split, generator)
+    return Shrink(nobody(split), split, generator)
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -63,7 +67,7 @@ def test_training_is_adam_on_the_plain_formula(split, backbone, weight, gamma, d
             optimizer.step()
             losses.append(loss.item())
     fit = train(model, split, lr=lr, l2=l2, epochs=2, batch_size=50, seed=6, device=device, distiller=shrink,
-                weight=weight, gamma=gamma, **QUIET)
+                weight=weight, objective=PD(gamma) if gamma else None, **QUIET)
     torch.testing.assert_close(fit.model.table.detach(), table.detach(), rtol=1e-3, atol=1e-4)
     assert fit.history[-1]["loss"] == pytest.approx(np.mean(losses[len(losses) // 2:]), rel=1e-4)
 
@@ -110,10 +114,9 @@ def test_stopping_early_goes_back_to_the_best_epoch(make, device):
     split = world.split.train.split(seed=1)
     fit = train(make(split, 16, seed=0), split, lr=0.05, l2=0.0, epochs=500, device=device, **QUIET)
     ndcg = [entry["ndcg@10"] for entry in fit.history]
-    assert [entry["epoch"] for entry in fit.history] == list(range(5, fit.epochs + 1, EVALUATE_EVERY))
+    assert [entry["epoch"] for entry in fit.history] == list(range(5, fit.epochs + 1, 5))
     assert fit.best_epoch == fit.history[int(np.argmax(ndcg))]["epoch"]
-    assert fit.epochs == fit.best_epoch + EVALUATE_EVERY * PATIENCE < 500  # UnKD's protocol: 5 and 20
-    assert (EVALUATE_EVERY, PATIENCE) == (5, 20)
+    assert fit.epochs == fit.best_epoch + 5 * 20 < 500  # UnKD's protocol
     valid = evaluate(fit.model, split.to(device), on="valid")
     assert valid["ndcg@10"] == max(ndcg)
     assert valid["recall@10"] == fit.history[int(np.argmax(ndcg))]["recall@10"]
@@ -126,6 +129,43 @@ def test_the_last_epoch_is_evaluated_whatever_its_number(split):
     assert fit.best_epoch in (5, 7)
 
 
+def by_train(split, **options):
+    return train(MF(split, 3), split, lr=0.05, l2=0.0, device="cpu", **QUIET, **options)
+
+
+def by_distill(split, **options):
+    """The same student: of weight 0, its teacher counts for nothing."""
+    return distill(nobody(split), split, Shrink, dim=3, weight=0.0, batch_size=2048, lr=0.05, l2=0.0, device="cpu",
+                   **QUIET, **options)
+
+
+@pytest.mark.parametrize("learn", [by_train, by_distill])
+def test_how_often_it_is_evaluated_and_how_long_it_goes_on_in_vain(split, learn):
+    fit = learn(split, epochs=500, evaluate_every=3, patience=4)
+    assert [entry["epoch"] for entry in fit.history] == list(range(3, fit.epochs + 1, 3))
+    assert fit.epochs == fit.best_epoch + 3 * 4 < 500
+
+
+@pytest.mark.parametrize("learn", [by_train, by_distill])
+@pytest.mark.parametrize("returns, n", [(True, 3), (1, 8), (None, 8)])
+def test_a_callback_sees_every_evaluation_and_stops_training_by_true_alone(split, learn, returns, n):
+    """It sees the model as it is then; the one that comes out is the best so far."""
+    seen = []
+
+    def watch(fit):
+        seen.append((fit.epochs, fit.best_epoch, len(fit.history), fit.seconds, fit.seconds_per_epoch))
+        assert evaluate(fit.model, split, "valid", (10,))["ndcg@10"] == fit.history[-1]["ndcg@10"]
+        return returns if len(seen) == 3 else False
+
+    fit = learn(split, epochs=16, evaluate_every=2, callback=watch)
+    epochs, best, evaluations, seconds, seconds_per_epoch = zip(*seen)
+    assert epochs == tuple(range(2, 2 * n + 1, 2)) and evaluations == tuple(range(1, n + 1)) and fit.epochs == 2 * n
+    ndcg = [entry["ndcg@10"] for entry in fit.history]
+    assert best == tuple(2 * int(np.argmax(ndcg[:i])) + 2 for i in evaluations) and best[-1] == fit.best_epoch
+    assert evaluate(fit.model, split, "valid", (10,))["ndcg@10"] == max(ndcg)
+    assert 0 < seconds[0] < seconds[-1] < fit.seconds and seconds_per_epoch[-1] == fit.seconds_per_epoch > 0
+
+
 def test_the_test_data_decide_nothing(split):
     """The same model comes out whatever the test part holds."""
     first = train(MF(split, 3), split, lr=1e-2, epochs=10, device="cpu", **QUIET)
@@ -133,11 +173,16 @@ def test_the_test_data_decide_nothing(split):
     assert torch.equal(first.model.table, second.model.table) and first.history == second.history
 
 
-@pytest.mark.parametrize("bad", [{"lr": 0.0}, {"lr": -1.0}, {"l2": -0.1}, {"gamma": -0.1}, {"weight": -1.0},
-                                 {"epochs": 0}, {"batch_size": 0}])
+@pytest.mark.parametrize("bad", [{"lr": 0.0}, {"lr": -1.0}, {"l2": -0.1}, {"weight": -1.0}, {"epochs": 0},
+                                 {"batch_size": 0}, {"evaluate_every": 0}, {"patience": 0}])
 def test_settings_out_of_range(split, bad):
-    with pytest.raises(ValueError, match="lr must be above 0, l2, gamma and weight 0 or more"):
+    with pytest.raises(ValueError, match="lr must be above 0, l2 and weight 0 or more"):
         train(MF(split, 3), split, **bad)
+
+
+def test_a_popularity_exponent_out_of_range(split):
+    with pytest.raises(ValueError, match="gamma must be 0 or more, not -0.1"):
+        train(MF(split, 3), split, objective=PD(-0.1))
 
 
 def test_a_device_that_is_not_here(split):
@@ -167,7 +212,7 @@ def test_a_distillation_takes_the_batch_size_it_was_tuned_with(split, untuned, m
         distill(teacher, split, "rd", epochs=1, device="cpu", **QUIET, **of)
 
     learn()
-    rkd.tuned.PATH.write_text('{"accuracy": {"data": {"unkd": {"mf": {"rd": {"batch_size": 64}}}}}}')
+    write_trials(split.data_fingerprint, "rd", {"batch_size": 64})
     learn()
     learn(batch_size=5)
     assert seen == [2048, 64, 5]

@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 import torch
+from conftest import matrix, popularity_learned, product, seeded
 from scipy.stats import chisquare
 
-from conftest import matrix, popularity_learned, seeded
-from rkd import MF, popularity_groups, synthetic
-from rkd.distill import UnKD
-from rkd.distill.base import Batch
-from rkd.losses import pairwise_distillation
-from rkd.sampling import draw_two_ranks, ranking
+from rkd import MF, Given, popularity_groups
+from rkd.batch import Batch
+from rkd.datasets import synthetic
+from rkd.methods import UnKD
+from rkd.methods.unkd import pairwise_distillation
+from rkd.sampling import draw_two_ranks
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +21,7 @@ def split():
 
 @pytest.fixture(scope="module")
 def teacher(split):
-    return torch.randn(split.n_users, 6, generator=seeded(seed=1)), torch.randn(split.n_items, 6, generator=seeded(seed=2))
+    return Given(torch.randn(n, 6, generator=seeded(seed=s)) for s, n in ((1, split.n_users), (2, split.n_items)))
 
 
 @pytest.mark.parametrize("length", [2, 3, 12, 60])
@@ -45,10 +46,10 @@ def test_rows_too_short_for_two_ranks():
 
 
 @pytest.mark.parametrize("groups", [1, 2, 4, 7])
-def test_pairs_are_of_one_group_untrained_and_in_the_teachers_order(split, teacher, groups):
+def test_pairs_are_of_one_group_unseen_and_in_the_teachers_order(split, teacher, groups):
     method = UnKD(teacher, split, seeded(), groups=groups, n_pairs=29)
     group = popularity_groups(split.train.item_counts, groups).numpy()
-    scores, trained = (teacher[0] @ teacher[1].T).numpy(), matrix(split.train)
+    scores, trained = product(teacher), matrix(split.train)
     each = []
     for epoch in (1, 2):
         method.begin_epoch(None, epoch)
@@ -67,12 +68,12 @@ def test_pairs_are_of_one_group_untrained_and_in_the_teachers_order(split, teach
 
 @pytest.mark.parametrize("mu", [1.5, 6.0])
 def test_pairs_follow_the_formula_within_each_group(split, teacher, mu):
-    """P{a, b} = p(a) p(b) (1 / (1 − p(a)) + 1 / (1 − p(b))) for places in a user's own ranking of the group's untrained
+    """P{a, b} = p(a) p(b) (1 / (1 − p(a)) + 1 / (1 − p(b))) for places in a user's own ranking of the group's unseen
     items, cut at 10 mu: chi-square over the pairs to be expected 10 times or more, of 4000 pairs each of 3 users."""
     method, trained = UnKD(teacher, split, seeded(), groups=3, n_pairs=12_000, mu=mu), matrix(split.train)
     method.begin_epoch(None, 1)
     pairs = method.pairs()
-    group, scores = popularity_groups(split.train.item_counts, 3).numpy(), (teacher[0] @ teacher[1].T).numpy()
+    group, scores = popularity_groups(split.train.item_counts, 3).numpy(), product(teacher)
     for user in (0, 5, 119):
         for g in range(3):
             items = np.flatnonzero((group == g) & ~trained[user])
@@ -92,8 +93,7 @@ def test_pairs_follow_the_formula_within_each_group(split, teacher, mu):
 def test_one_group_is_plain_pairwise_distillation(split, teacher):
     """Pairs from the teacher's ranking of the whole catalogue, by the very same draws; −log σ of the difference."""
     method, student = UnKD(teacher, split, seeded(), groups=1, n_pairs=40, mu=3.0), MF(split, 4, seed=5)
-    ranked = ranking(*teacher, split.train, depth=30)
-    ((same, lengths),) = method.ranked
+    ranked, (same,), (lengths,) = teacher.ranking(30, split.train), method.ranked, method.lengths
     assert torch.equal(ranked, same) and (lengths == 30).all()
     method.begin_epoch(student, 1)
     first, second = draw_two_ranks(lengths, 40, 3.0, seeded())
@@ -105,36 +105,36 @@ def test_one_group_is_plain_pairwise_distillation(split, teacher):
     assert found == pytest.approx(-torch.nn.functional.logsigmoid(better - worse).mean().item(), rel=1e-5)
 
 
-def shifted(factors, offset):
-    """Factors of the same scores, each item's higher by its offset."""
-    users, items = factors
-    return torch.cat([users, torch.ones(len(users), 1)], 1), torch.cat([items, offset[:, None]], 1)
+def shifted(model, offset):
+    """A model of the same scores, each item's higher by its offset."""
+    users, items = model.factors()
+    return Given((torch.cat([users, torch.ones(len(users), 1)], 1), torch.cat([items, offset[:, None]], 1)))
 
 
 def test_between_groups_nothing_is_taught(split):
     """A teacher that scores all items of a group higher has the same pairs, a student that does so the same loss: UnKD
     never pulls one group up against another. Pair-wise distillation without groups does."""
     generator = seeded(seed=4)
-    teacher = tuple((8 * torch.randn(n, 6, generator=generator)).round() / 8 for n in (split.n_users, split.n_items))
+    teacher = Given([(8 * torch.randn(n, 6, generator=generator)).round() / 8 for n in (split.n_users, split.n_items)])
     group, users = popularity_groups(split.train.item_counts, 3), torch.arange(split.n_users)
     raised = shifted(teacher, torch.tensor([9.0, 4.0, -2.0])[group])
 
-    def student(factors):
-        model = MF(split, factors[0].shape[1])
+    def student(like):
+        model = MF(split, like.factors()[0].shape[1])
         with torch.no_grad():
-            model.table.copy_(torch.cat(factors))
+            model.table.copy_(torch.cat(like.factors()))
         return model
 
-    def taught(groups, teacher, factors):
+    def taught(groups, teacher, like):
         """(the pairs, the loss, the pull on all scores of each group)"""
-        method, model = UnKD(teacher, split, seeded(), groups=groups, mu=30.0), student(factors)
+        method, model = UnKD(teacher, split, seeded(), groups=groups, mu=30.0), student(like)
         method.begin_epoch(model, 1)
         loss = method.loss(model, Batch(users, users, users))
         loss.backward()
         pull = torch.zeros(3).index_add_(0, group, -model.table.grad[split.n_users:, -1])
         return torch.stack(method.pairs()), loss.item(), pull.tolist()
 
-    plain = MF(split, 4, seed=1).factors()
+    plain = MF(split, 4, seed=1)
     level, tilted = (shifted(plain, offset[group]) for offset in (torch.zeros(3), torch.tensor([0.0, 1.0, 3.0])))
     pairs, loss, pull = taught(3, teacher, level)
     assert torch.equal(taught(3, raised, level)[0], pairs)
@@ -171,7 +171,7 @@ def test_what_a_teacher_of_popularity_alone_teaches(split, groups, low, high):
     """Its scores are the counts. A student taught by nothing else ranks by popularity if there is one group; if the
     groups are many, next to nothing of it is left between items of different groups."""
     counts = split.train.item_counts.float()
-    teacher = torch.ones(split.n_users, 1), counts[:, None]
+    teacher = Given((torch.ones(split.n_users, 1), counts[:, None]))
     method = UnKD(teacher, split, seeded(), groups=groups, n_pairs=30, mu=100.0)
     assert low <= popularity_learned(method) <= high
 

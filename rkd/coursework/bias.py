@@ -34,7 +34,7 @@ def _standard(x):
 
 def _least_squares(y, m, z):
     features = torch.stack([m, z], 2).double()  # [n, m, 2]
-    return torch.linalg.lstsq(features, y.double()[:, :, None]).solution.squeeze(2).float()
+    return torch.linalg.lstsq(features, y.double()[:, :, None], driver="gels").solution.squeeze(2).float()
 
 
 def _correlations(scores, affinity, effect):

@@ -58,7 +58,7 @@ BPR_MISTAKES = {
 PUSH_MISTAKES = {
     "the sign is turned: being a positive pushes an item's score up": lambda t: -net_push(t),
     "the factor ½ is missing: at the start σ(0) = ½": lambda t: 2 * net_push(t),
-    "the negatives are missing: each pair also pushes one untrained item down": lambda t: t.sum(0) / 2,
+    "the negatives are missing: each pair also pushes one unseen item down": lambda t: t.sum(0) / 2,
     "negatives are drawn from all items here, the user's training items among them":
         lambda t: (t.sum(0) - (t.sum(1, keepdim=True) / t.shape[1]).expand(t.shape).sum(0)) / 2,
     "a user's own training items are not masked: they are never its negatives":

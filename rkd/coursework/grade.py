@@ -16,7 +16,7 @@ import nbformat
 
 from .answers import NO_FUNCTION
 from .checking import TASKS
-from .kernel import Kernel, Killed, Limits, fresh
+from .kernel import LIMITS, Kernel, Killed, Limits, fresh
 from .release import SOURCES, UNANSWERED, graded
 
 DEFINED = re.compile(r"^def (\w+)", re.MULTILINE)
@@ -119,7 +119,7 @@ def _exercise(path: Path) -> Exercise:
     return Exercise(path.stem, tuple(tests), written)
 
 
-def grade(path: Path, known: list[Exercise], limits: Limits = Limits()) -> Grade:
+def grade(path: Path, known: list[Exercise], limits: Limits = LIMITS) -> Grade:
     """Grade one notebook. Nothing in it raises: what cannot be read or run gets no points, and a note says why."""
     result = Grade(path.name)
     try:

@@ -19,8 +19,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat.v4 import new_code_cell, new_notebook
 
+from ..study.reproduce import settle
 from . import answers
-from ..reproduce import settle
 
 MOST_OUTPUT = 1 << 20  # characters of one cell
 MOST_WRITTEN = 64 << 20  # bytes of one file
@@ -54,6 +54,9 @@ class Limits:
     seconds: float = 30.0
     total: float = 300.0
     memory: int = 4096
+
+
+LIMITS = Limits()
 
 
 class Killed(Exception):

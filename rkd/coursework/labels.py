@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ..losses import soft_label_distillation, soft_labels, standardised
+from ..methods.sld import soft_label_distillation, soft_labels, standardised
 from .draws import chosen, normal
 from .task import formula
 

@@ -9,7 +9,7 @@ from .task import formula
 
 
 def ranked(scores: Tensor, train: Tensor, k: int) -> Tensor:
-    """Each user's k best untrained items, best first: scores, train (bool) [n_users, n_items] → [n_users, k] int64."""
+    """Each user's k best unseen items, best first: scores, train (bool) [n_users, n_items] → [n_users, k] int64."""
     return _masked(scores, train).argsort(1, descending=True)[:, :k]
 
 

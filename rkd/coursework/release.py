@@ -14,7 +14,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from ..files import write_whole
-from ..reproduce import ROOT, Parser, positive, settle
+from ..study.reproduce import ROOT, Parser, positive, settle
 
 SOURCES = ROOT / "notebooks" / "exercises" / "source"
 EXERCISES = ROOT / "notebooks" / "exercises"

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from ..files import write_whole
 from .grade import Grade, exercises, grade
-from .kernel import Limits
+from .kernel import LIMITS, Limits
 
 ESCAPED = "backslashreplace"  # an error's message, or an answer, may hold what is no text
 
 
-def grade_all(paths: list[Path], to: Path, limits: Limits = Limits(), log=print) -> list[Grade]:
+def grade_all(paths: list[Path], to: Path, limits: Limits = LIMITS, log=print) -> list[Grade]:
     """Grade notebooks, and every notebook in folders; write NAME.json and NAME.md of each into ``to``, under the same
     folders, and for more than one notebook or for a folder grades.csv. A line on each as it is done.
 

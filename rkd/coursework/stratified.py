@@ -6,7 +6,7 @@ from torch.nn.functional import logsigmoid
 
 from ..popularity import popularity_groups
 from .draws import chosen, counts, normal
-from .task import Task, formula, form
+from .task import Task, form, formula
 
 N_DRAWS = 20_000
 

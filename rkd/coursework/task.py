@@ -60,7 +60,7 @@ def said_of(found: dict) -> str | None:
     return None
 
 
-def formula(right: Callable, mistakes: dict[str, Callable], words: Callable = None, **options) -> Task:
+def formula(right: Callable, mistakes: dict[str, Callable], words: Callable | None = None, **options) -> Task:
     """A task whose answer is the value, and the gradient, of a function ``right``, to about four digits.
 
     mistakes : words → a function that makes this mistake, the likeliest first.

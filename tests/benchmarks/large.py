@@ -1,18 +1,15 @@
 """Tasks on synthetic data of any size: training, distilling, evaluating. Seconds, and MiB of the process at most."""
 
-import sys
 from dataclasses import replace
 from functools import partial
-from unittest import mock
 
 import numpy as np
 import torch
-from measure import Memory, now
+from measure import Memory, Watched, now
 
 import rkd
-from rkd.data import Interactions, Split
-from rkd.distill import METHODS
-from rkd.evaluate import factors
+from rkd import METHODS, Interactions, Split
+from rkd.models import fixed
 
 DIM, STUDENT = 64, 8
 EVALUATED = 10_000  # users
@@ -65,24 +62,17 @@ def evaluate(**sizes) -> dict:
 
 def _distil(method: str, batch: int, **sizes) -> dict:
     split = synthetic(**sizes)
-    return _fit(split, STUDENT, batch, partial(METHODS[method], factors(rkd.MF(split, DIM))))
+    return _fit(split, STUDENT, batch, partial(METHODS[method], fixed(rkd.MF(split, DIM), split)))
 
 
 def _fit(split: Split, dim: int, batch: int, distiller=None) -> dict:
     """Seconds of set-up and first epoch, and of the second; memory with the split already there."""
-    trainer, times = sys.modules["rkd.train"], []
-    check = trainer.evaluate
-
-    def timed(*arguments, **options):
-        times.append(now())
-        metrics = check(*arguments, **options)
-        times.append(now())
-        return metrics
-
+    model, times = Watched(split, dim), []
     torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])  # torch loads much for the first
-    with Memory() as memory, mock.patch.multiple(trainer, evaluate=timed, EVALUATE_EVERY=1):
+    with Memory() as memory:
         start = now()
-        rkd.train(rkd.MF(split, dim), split, epochs=2, batch_size=batch, device="cpu", progress=False,
-                  distiller=distiller, weight=0.1 if distiller else 0.0)
+        rkd.train(model, split, epochs=2, batch_size=batch, device="cpu", progress=False, distiller=distiller,
+                  weight=0.1 if distiller else 0.0, evaluate_every=1,
+                  callback=lambda fit: times.extend((model.asked, now())))  # around each evaluation
     return {"set-up and first epoch": times[0] - start, "seconds": times[2] - times[1], "peak MiB": memory.peak,
             "rise MiB": memory.rise}

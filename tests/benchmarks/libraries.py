@@ -4,10 +4,9 @@
 checks do not. It may return True to end training.
 """
 
-import sys
 from collections import OrderedDict
+from contextlib import suppress
 from typing import NamedTuple
-from unittest import mock
 
 import cornac
 import numpy as np
@@ -16,12 +15,11 @@ from cornac.eval_methods.base_method import ranking_eval
 from cornac.metrics import NDCG
 from implicit.cpu.bpr import BayesianPersonalizedRanking
 from implicit.evaluation import ranking_metrics_at_k
-from measure import now
+from measure import Watched, now
 from scipy.sparse import csr_matrix
 
 import rkd
-from rkd.data import Interactions, Split
-from rkd.runs import split_of
+from rkd import Interactions, Split, split_of
 from rkd.tuned import tuned
 
 
@@ -56,27 +54,20 @@ def fit_rkd(split: Split, dim: int, epochs: int, seed: int = 0, check=None, meth
 
     Its own evaluations on validation data are where the check is called; their time does not count.
     """
-    settings = tuned(split.name, "mf", "teacher" if dim > 10 else "none") | settings
+    settings = tuned(split.data_fingerprint, "mf", "teacher" if dim > 10 else "none") | settings
     if method is None:
         settings.pop("weight")
-    trainer = sys.modules["rkd.train"]
-    clock, evaluate, done = Clock(check), trainer.evaluate, [0]
+    model, clock = Watched(split, dim, seed), Clock(check)
 
-    def evaluated(model, split, *arguments, **options):
-        done[0] = min(done[0] + trainer.EVALUATE_EVERY, epochs)
-        clock(done[0], model.factors())
-        pause = now()
-        metrics = evaluate(model, split, *arguments, **options)
-        clock.outside += now() - pause
-        return metrics
-
-    model = rkd.MF(split, dim, seed)
-    with mock.patch.object(trainer, "evaluate", evaluated):
+    def evaluated(fit):
+        clock.outside += now() - model.asked
         try:
-            rkd.train(model, split, epochs=epochs, seed=seed, device="cpu", progress=False, distiller=method,
-                      **settings)
+            clock(fit.epochs, model.factors())
         except Stop:
-            pass
+            return True
+
+    rkd.train(model, split, epochs=epochs, seed=seed, device="cpu", progress=False, distiller=method,
+              callback=evaluated, **settings)
     return Fitted(model.factors(), clock.seconds(), model)
 
 
@@ -92,10 +83,8 @@ def fit_implicit(split: Split, dim: int, epochs: int, seed: int = 0, check=None,
         if check and (iteration + 1) % every == 0:
             clock(iteration + 1, (model.user_factors, model.item_factors))
 
-    try:
+    with suppress(Stop):
         model.fit(train, show_progress=False, callback=after)
-    except Stop:
-        pass
     return Fitted((model.user_factors, model.item_factors), clock.seconds(), model)
 
 
@@ -115,7 +104,7 @@ FITS = {"rkd": fit_rkd, "implicit": fit_implicit, "cornac": fit_cornac}
 
 
 def warm_up() -> None:
-    """Fit little data with every library, for what each loads once in a process (rkd, by torch's Adam, for a second)."""
+    """Fit little data with every library, for what each loads once in a process (rkd, by torch's Adam, in a second)."""
     for fit in FITS.values():
         fit(split_of("synthetic"), 10, 1)
 

@@ -15,7 +15,9 @@ from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
-ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+import rkd
+
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 now = time.process_time
 
 
@@ -59,6 +61,16 @@ class Memory:
 def _status(name: str) -> float:
     lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return int(lines[name].split()[0]) / 1024
+
+
+class Watched(rkd.MF):
+    """An MF that notes when its factors were last asked for: in training, when an evaluation began."""
+
+    asked = 0.0
+
+    def factors(self):
+        self.asked = now()
+        return super().factors()
 
 
 def machine(*packages: str) -> str:

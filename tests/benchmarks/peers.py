@@ -18,8 +18,7 @@ import tuning
 from libraries import FITS
 from measure import alone, machine
 
-from rkd import DataError
-from rkd.runs import split_of
+from rkd import DataError, split_of
 
 DIMS = (100, 10)
 
@@ -27,7 +26,7 @@ DIMS = (100, 10)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--datasets", type=names, default=["ml-100k", "citeulike", "ml-1m"])
-    parser.add_argument("--distillers", type=names, default=["citeulike"], help="those of them to time every distiller on")
+    parser.add_argument("--distillers", type=names, default=["citeulike"], help="those to time every distiller on")
     parser.add_argument("--repeats", type=int, default=3, help="of each measurement; seeds of the time to quality")
     parser.add_argument("--tune", type=names, default=[], help="choose implicit's settings on these, no more")
     arguments = parser.parse_args()

@@ -9,7 +9,7 @@ import tuning
 from kept import Keeper
 from libraries import fit_implicit, fit_rkd, warm_up
 
-from rkd.runs import split_of
+from rkd import split_of
 
 CHECKS = 20  # of implicit's training; rkd's are its own, every 5 epochs
 SLOWEST = 10  # rkd's training ends at so many times implicit's seconds, reached or not

@@ -8,8 +8,8 @@ import pandas as pd
 from matplotlib.patches import Patch
 from pandas.api.types import is_numeric_dtype
 
-from rkd.figures import use_style
-from rkd.tables import folder
+from rkd.study.figures import use_style
+from rkd.study.reproduce import folder
 
 COLOURS = {"rkd": "#3c78a8", "implicit": "#d1793c", "cornac": "#9a9a9a"}
 PANELS = ("seconds to quality", "seconds per epoch", "seconds to evaluate")
@@ -39,7 +39,8 @@ def side_by_side(frame: pd.DataFrame) -> pd.DataFrame:
 def of_methods(frame: pd.DataFrame) -> pd.DataFrame:
     """A row for each distiller: seconds to set up and seconds per epoch."""
     methods = frame[~frame["name"].isin(COLOURS)]
-    return methods.pivot_table(index=["dataset", "name", "dim"], columns="measure", values="value", sort=False).reset_index()
+    table = methods.pivot_table(index=["dataset", "name", "dim"], columns="measure", values="value", sort=False)
+    return table.reset_index()
 
 
 def markdown(rows: list[Row], machine: str) -> str:

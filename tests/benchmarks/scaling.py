@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from measure import alone, machine
 
-from rkd.figures import use_style
-from rkd.tables import folder
+from rkd.study.figures import use_style
+from rkd.study.reproduce import folder
 
 BATCH = 8192
 STEPS = (100_000, 300_000, 1_000_000, 3_000_000, 10_000_000)

@@ -8,10 +8,9 @@ from libraries import FITS, cornac_dataset, evaluate_cornac, evaluate_implicit, 
 from measure import Memory, in_turns, now
 
 import rkd
+from rkd import METHODS, split_of
 from rkd.bench import bench
-from rkd.distill import METHODS
-from rkd.evaluate import factors
-from rkd.runs import split_of
+from rkd.models import fixed
 
 EPOCHS = 10  # of a fit whose time, set-up included, is divided by their number
 # What the papers and their code take; batches of 2048.
@@ -29,7 +28,7 @@ def epoch(dataset: str, dim: int, repeats: int) -> dict[str, float]:
 
 
 def evaluation(dataset: str, dim: int, repeats: int) -> dict[str, float]:
-    """Seconds for the metrics at 10 of all test users, every untrained item ranked, each library in its own way.
+    """Seconds for the metrics at 10 of all test users, every unseen item ranked, each library in its own way.
 
     Raises AssertionError where a library's NDCG@10 is not rkd's of the same factors.
     """
@@ -64,7 +63,7 @@ def distillers(dataset: str) -> dict[str, float]:
 def published(dataset: str, method: str, repeats: int) -> dict[str, float]:
     """Seconds of set-up and epoch at d = 10 with the settings of the paper's code, in batches of 2048."""
     split = split_of(dataset)
-    teacher, setups, epochs = factors(rkd.MF(split, 100)), [], []
+    teacher, setups, epochs = fixed(rkd.MF(split, 100), split), [], []
     for _ in range(repeats + 1):
         start = now()
         made = METHODS[method](teacher, split, torch.Generator().manual_seed(0), **PUBLISHED[method])

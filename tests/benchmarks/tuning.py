@@ -8,8 +8,7 @@ import pandas as pd
 from libraries import fit_implicit
 from measure import alone
 
-from rkd import evaluate
-from rkd.runs import split_of
+from rkd import evaluate, split_of
 
 TRIALS = Path(__file__).parent / "implicit"
 MOVIES = (0.002, 0.005, 0.01, 0.02)

@@ -1,0 +1,66 @@
+"""One file a method; METHODS is the only list of them. Your own: a subclass, given wherever a name is taken."""
+
+from .alone import Alone, DebiasedTeacher, Student, Teacher
+from .base import Distiller, Method, OnEntities, OnLists, Sum
+from .cd import CD
+from .cpd import CPD
+from .de import DE
+from .de_rrd import DERRD
+from .htd import HTD
+from .mkd import MKD, StratifiedMKD
+from .nkd import NKD
+from .pd import PDCD, PDHTD
+from .rd import RD
+from .rrd import RRD
+from .sld import SLD, StratifiedSLD
+from .unkd import UnKD
+
+METHODS: dict[str, type[Method]] = {
+    "teacher": Teacher, "pd": DebiasedTeacher, "none": Student, "rd": RD, "cd": CD, "de": DE, "rrd": RRD,
+    "de-rrd": DERRD, "htd": HTD, "pd-cd": PDCD, "pd-htd": PDHTD, "unkd": UnKD, "nkd": NKD, "cpd": CPD, "sld": SLD,
+    "mkd": MKD, "stratified-sld": StratifiedSLD, "stratified-mkd": StratifiedMKD}
+
+
+def method_of(method: str | type[Method]) -> type[Method]:
+    """The class of a method given by name or as a class. Raises ValueError for an unknown name, TypeError for a class
+    that is no method."""
+    if isinstance(method, str):
+        if method not in METHODS:
+            raise ValueError(f"unknown method {method!r}: choose from {', '.join(METHODS)}, or give a class")
+        return METHODS[method]
+    if not (isinstance(method, type) and issubclass(method, (Distiller, Alone))):
+        raise TypeError("a method is a name or a subclass of rkd.Distiller, rkd.OnLists or rkd.OnEntities, not "
+                        f"{method!r}")
+    return method
+
+
+def name_of(method: str | type[Method]) -> str:
+    """A method's name in METHODS, or its class's own."""
+    found = method_of(method)
+    return next((name for name, known in METHODS.items() if known is found), found.__name__)
+
+
+def distillation(method: str | type[Method]) -> type[Distiller]:
+    """``method_of``, and raises ValueError where it distils nothing."""
+    found = method_of(method)
+    if not issubclass(found, Distiller):
+        names = ", ".join(name for name, known in METHODS.items() if issubclass(known, Distiller))
+        raise ValueError(f"{method!r} is no distillation: choose from {names}")
+    return found
+
+
+def check_settings(method: str | type[Method], settings: dict) -> None:
+    """Raises ValueError for settings the method does not have, or of another type than the default."""
+    known, name = method_of(method).settings(), name_of(method)
+    for setting, value in settings.items():
+        if setting not in known:
+            has = ", ".join(f"{k}={v!r}" for k, v in known.items()) or "no settings of its own"
+            raise ValueError(f"{name} has no setting {setting!r}; it has {has}")
+        wanted = type(known[setting])
+        if not (type(value) is wanted or (wanted is float and type(value) is int)):
+            raise ValueError(f"{name}'s {setting} is a {wanted.__name__} such as {known[setting]!r}, not {value!r}")
+
+
+def label_of(method: str | type[Method]) -> str:
+    """A method's name in tables; a name that is no method's stays as it is."""
+    return method if isinstance(method, str) and method not in METHODS else method_of(method).label

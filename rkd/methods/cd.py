@@ -1,0 +1,63 @@
+"""Collaborative Distillation: the teacher's probabilities as soft labels.        (Lee et al., ICDM 2019)"""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from ..sampling import draw_ranks
+from .base import OnLists
+
+DEPTHS = 10  # a ranking is cut where e^−10 of the draws would lie
+
+
+class CD(OnLists):
+    """L = mean over u and L items of the cross-entropy of σ(s_ui) to the teacher's q_ui = σ((z_ui + t2) / t1).
+
+    The items, training items apart, are drawn afresh each epoch without replacement, p(rank r) ∝ exp(−r / temperature).
+
+    guide : whose ranking they are drawn from: "student" (its present one, renewed every ``refresh`` epochs: what the
+            student would show and the teacher may correct) or "teacher".
+    """
+
+    label = "CD"
+    source = "Lee et al., ICDM 2019"
+    search = {"guide": ["student", "teacher"], "temperature": [10.0, 20.0, 50.0], "t1": [1.0, 2.0]}
+    differs = ("UnKD's code draws once, from the teacher, all but uniformly over its best 3000.",)
+
+    guide: str = "student"
+    n_samples: int = 30
+    temperature: float = 20.0
+    t1: float = 2.0
+    t2: float = 0.0
+    refresh: int = 5
+
+    def prepare(self):
+        if self.guide not in ("student", "teacher"):
+            raise ValueError(f"guide must be 'student' or 'teacher', not {self.guide!r}")
+        if self.t1 <= 0 or self.refresh < 1:
+            raise ValueError(f"t1 must be above 0 and refresh at least 1, not {self.t1} and {self.refresh}")
+        if self.guide == "teacher":
+            self.rank_by(self.teacher)
+
+    def rank_by(self, model):
+        """Rank by a model, and keep the teacher's probabilities of the ranked items: [n_users, depth] each."""
+        self.ranked = self.best(model, int(DEPTHS * self.temperature))
+        self.probability = torch.sigmoid((self.teacher.scores(None, self.ranked) + self.t2) / self.t1)
+
+    def draw(self, student, epoch):
+        if self.guide == "student" and (epoch - 1) % self.refresh == 0:
+            self.rank_by(student)
+        n_users, depth = self.ranked.shape
+        ranks = draw_ranks(n_users, self.n_samples, depth, self.temperature, self.ranked.device, self.generator)
+        return self.ranked.gather(1, ranks), {"probability": self.probability.gather(1, ranks)}
+
+    def user_loss(self, scores, probability):
+        return collaborative_distillation(scores, probability)
+
+
+def collaborative_distillation(scores: Tensor, probability: Tensor) -> Tensor:
+    """Binary cross-entropy of σ(s) to the teacher's probability, mean over the items: [n, L] each → [n].
+
+    (Lee et al., ICDM 2019: L_CD)
+    """
+    return binary_cross_entropy_with_logits(scores, probability, reduction="none").mean(1)

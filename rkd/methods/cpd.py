@@ -1,0 +1,122 @@
+"""Consistent Preference Distillation, of the intermediate layer.        (MKD: Zhu & Zhang, arXiv 2311.04549)"""
+
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from ..consistency import inconsistency, ranked_sample
+from ..sampling import draw_ranks
+from .base import OnEntities
+from .projector import cosine_distance
+
+SAMPLINGS = ("rank-aware", "random")
+
+
+class CPD(OnEntities):
+    """L = L_FD + pairwise · L_pair + listwise · L_list over the batch's first ``n_pairs`` pairs (u, i, j).
+
+    L_FD = mean_u D(u) + ½ (mean_i D(i) + mean_j D(j)), D(e) = 1 − cos(t_e, P(s_e)), of the embeddings that are scored:
+    the teacher's geometry. A projection may turn the student's preferences round, and then teaches it the wrong ones.
+    So with before = ⟨s_u, s_i⟩ and after = ⟨P(s_u), P(s_i)⟩, and s taken as given (these two train the *projectors*
+    alone):
+
+    L_pair = mean max(0, −(after_i − after_j) (before_i − before_j)) over the pairs;
+    L_list = mean_u of the cross-entropy of softmax(after / tau) to softmax(before / tau) over ``q`` items, drawn afresh
+             each epoch from the ``pool`` best of the teacher's, p(rank r) ∝ exp(−r / temperature) ("rank-aware"), or
+             from all unseen items ("random").
+
+    pairwise = listwise = 0 is feature distillation. P: one Projector for users, one for items, of ``n_experts``, with
+    ``dropout`` in L_FD.
+    """
+
+    label = "CPD"
+    source = "Zhu & Zhang, arXiv 2311.04549"
+    search = {"pairwise": (0.1, 0.5), "tau": (0.1, 5.0), "q": [5, 10, 20]}
+    differs = ("Means take the place of the paper's sums.",
+               "The pair-wise term is the paper's; its authors have a later variant, −log σ of the product.")
+
+    pairwise: float = 0.3
+    listwise: float = 1.0
+    sampling: str = "rank-aware"
+    q: int = 10
+    temperature: float = 10.0
+    pool: int = 100
+    tau: float = 1.0
+    dropout: float = 0.1
+
+    def prepare(self):
+        if self.sampling not in SAMPLINGS:
+            raise ValueError(f"sampling must be one of {', '.join(SAMPLINGS)}, not {self.sampling!r}")
+        if (min(self.pairwise, self.listwise) < 0 or min(self.tau, self.temperature) <= 0 or not 0 <= self.dropout < 1
+                or min(self.q, self.pool) < 1):
+            raise ValueError("pairwise and listwise must be 0 or more, tau and temperature above 0, dropout from 0 to "
+                             f"below 1, q and pool at least 1; not {self.settings_given()}")
+        super().prepare()
+        if self.sampling == "rank-aware":
+            self.ranked = self.best(self.teacher, self.pool)  # [n_users, pool]
+
+    def begin_epoch(self, student, epoch):
+        if self.listwise:
+            self.lists = self.unseen(self.q) if self.sampling == "random" else self.draw_by_rank()  # [n_users, Q]
+
+    def draw_by_rank(self):
+        n_users, depth = self.ranked.shape
+        ranks = draw_ranks(n_users, min(self.q, depth), depth, self.temperature, self.ranked.device, self.generator)
+        return self.ranked.gather(1, ranks)
+
+    def loss(self, student, batch):
+        loss = super().loss(student, batch)
+        if self.pairwise or self.listwise:
+            u, i, j = (entities[:self.n_pairs] for entities in (batch.users, batch.positives, batch.negatives))
+            loss = loss + self.turned(student, u, i, j)
+        return loss
+
+    def distance(self, student, side, entities):
+        projected = self.networks[side](self.of_student(student, side, entities), self.dropout)
+        return cosine_distance(self.of_teacher[side].index_select(0, entities), projected)
+
+    def turned(self, student, u, i, j):
+        """pairwise · L_pair + listwise · L_list of the pairs (u, i, j), [n] each."""
+        items = torch.stack([i, j], 1)
+        if self.listwise:
+            items = torch.cat([items, self.lists.index_select(0, u)], 1)  # [n, 2 + Q]
+        # [n, d_s], [n, 2 + Q, d_s]
+        s_u, s_i = (self.of_student(student, *of).detach() for of in (("users", u), ("items", items)))
+        before = (s_i @ s_u[:, :, None]).squeeze(2)  # [n, 2 + Q]
+        after = self.networks["items"].scores(self.networks["users"](s_u), s_i)
+        loss = self.pairwise * pair_consistency(*(scores[:, 0] - scores[:, 1] for scores in (before, after)))
+        if self.listwise:
+            loss = loss + self.listwise * list_consistency(before[:, 2:], after[:, 2:], self.tau).mean()
+        return loss
+
+    @cached_property
+    def sample(self):
+        """The users and items that the report is about; no draw of the training depends on it."""
+        return ranked_sample(self.teacher, self.split, torch.Generator(self.generator.device).manual_seed(0))
+
+    @torch.no_grad()
+    def report(self, student):
+        """"inconsistency" of the projection now, and "inconsistency_by_rank" (see consistency.py)."""
+        users, items = self.sample
+        s_u, s_i = student.factors()
+        projected = self.networks["users"](s_u), self.networks["items"](s_i)
+        before, after = ((u[users] @ i.T).gather(1, items.flatten(1)).view(items.shape)
+                         for u, i in ((s_u, s_i), projected))
+        by_rank, overall = inconsistency(before, after)
+        return {"inconsistency": overall, "inconsistency_by_rank": by_rank}
+
+
+def pair_consistency(before: Tensor, after: Tensor) -> Tensor:
+    """Mean of max(0, −after · before) over score differences s_i − s_j before and after a projection, [B] each: what it
+    costs to turn a preference round.                                            (MKD: CPD's pair-wise regulariser)
+    """
+    return (-before * after).relu().mean()
+
+
+def list_consistency(before: Tensor, after: Tensor, tau: float) -> Tensor:
+    """Cross-entropy of softmax(after / τ) to softmax(before / τ) of each user's list: scores [n, Q] each → [n].
+
+    (MKD: CPD's list-wise regulariser)
+    """
+    return -(torch.softmax(before / tau, 1) * torch.log_softmax(after / tau, 1)).sum(1)

@@ -1,0 +1,31 @@
+"""MKD: every layer distils, input, intermediate and output.        (Zhu & Zhang, arXiv 2311.04549)"""
+
+from .base import Sum
+from .cpd import CPD
+from .nkd import NKD
+from .sld import SLD, StratifiedSLD
+
+
+class MKD(Sum):
+    """L = nkd · L_NKD + cpd · L_CPD + sld · L_SLD; the three files say what each is.
+
+    The paper's λ₁, λ₂, λ₃ are these times ``weight``.
+    """
+
+    label = "MKD"
+    source = "Zhu & Zhang, arXiv 2311.04549"
+    search = {"nkd": (0.1, 1.0), "cpd": (0.1, 1.0), "gamma": [0.5, 0.75, 1.0], "sld_tau": (0.25, 1.0)}
+    differs = (*NKD.differs, *CPD.differs, *SLD.differs)
+    parts = {"nkd": NKD, "cpd": CPD, "sld": SLD}
+
+    nkd: float = 0.5
+    cpd: float = 0.5
+    sld: float = 1.0
+
+
+class StratifiedMKD(MKD):
+    """MKD whose soft labels are drawn within popularity groups, as UnKD draws its pairs (StratifiedSLD)."""
+
+    label = "Stratified MKD"
+    source = "ours"
+    parts = MKD.parts | {"sld": StratifiedSLD}

@@ -1,0 +1,71 @@
+"""Neighbour-based Knowledge Distillation, of the input layer.        (MKD: Zhu & Zhang, arXiv 2311.04549)"""
+
+import torch
+
+from ..neighbours import nearest
+from .base import SIDES, OnEntities
+from .projector import cosine_distance
+
+MIXES = ("none", "hard", "soft")
+
+
+class NKD(OnEntities):
+    """L = mean_u D(u) + ½ (mean_i D(i) + mean_j D(j)), D(e) = 1 − cos(t'_e, P(s'_e)), over the distinct users u,
+    positive items i and negative items j of the batch's first ``n_pairs`` pairs.
+
+    t and s are the *input* embeddings, before any propagation. Each entity is mixed with a neighbour n, drawn afresh
+    from its ``k`` nearest by the teacher's embeddings (Euclidean): e' = r ⊙ e + (1 − r) ⊙ e_n, r apart for teacher and
+    student:
+
+    mix : "soft", r uniform in [0, 2 alpha]; "hard", r 1 with probability alpha, else 0; either for each coordinate
+          apart; "none", no mixing, which is plain feature distillation.
+    on  : "both", "users" or "items".
+
+    P: one Projector for users, one for items, of ``n_experts``, with ``dropout``, trained along and thrown away.
+    A teacher from elsewhere, a pair of factors, has no layer below them: they are its input.
+    """
+
+    label = "NKD"
+    source = "Zhu & Zhang, arXiv 2311.04549"
+    search = {"mix": ["soft", "hard"], "k": [5, 10, 20], "alpha": [0.3, 0.5, 0.7]}
+    differs = ("Means take the place of sums, so that ``weight`` means the same whatever the batch.",
+               "Neighbours are searched in all dimensions (the authors reduce larger teachers to 150 by PCA).")
+
+    mix: str = "soft"
+    k: int = 5
+    alpha: float = 0.5
+    on: str = "both"
+    dropout: float = 0.1
+
+    layer = "input"
+
+    def prepare(self):
+        if self.mix not in MIXES or self.on not in ("both", *SIDES):
+            raise ValueError(f"mix must be one of {', '.join(MIXES)} and on one of both, {', '.join(SIDES)}, not "
+                             f"{self.mix!r} and {self.on!r}")
+        if not 0 <= self.alpha <= 1 or not 0 <= self.dropout < 1 or self.k < 1:
+            raise ValueError("alpha must be between 0 and 1, dropout from 0 to below 1, and k at least 1; not "
+                             f"{self.alpha}, {self.dropout} and {self.k}")
+        self.sides = SIDES if self.on == "both" else (self.on,)
+        super().prepare()
+        self.neighbours = {side: nearest(t, self.k) for side, t in self.of_teacher.items() if self.mix != "none"}
+
+    def distance(self, student, side, entities):
+        t, s = self.of_teacher[side].index_select(0, entities), self.of_student(student, side, entities)
+        if self.mix != "none":
+            drawn = self.neighbour_of(side, entities)
+            t = self.mixed(t, self.of_teacher[side].index_select(0, drawn))  # [n, d_t]
+            s = self.mixed(s, self.of_student(student, side, drawn))  # [n, d_s]
+        return cosine_distance(t, self.networks[side](s, self.dropout))
+
+    def neighbour_of(self, side, entities):
+        """One of each entity's k nearest: [n]."""
+        near = self.neighbours[side].index_select(0, entities)  # [n, k]
+        chosen = torch.randint(near.shape[1], (len(entities), 1), device=entities.device, generator=self.generator)
+        return near.gather(1, chosen).squeeze(1)
+
+    def mixed(self, own, neighbour):
+        """r ⊙ own + (1 − r) ⊙ neighbour: [n, d] each."""
+        r = torch.empty_like(own).uniform_(generator=self.generator)
+        r = 2 * self.alpha * r if self.mix == "soft" else (r < self.alpha).to(r.dtype)
+        return torch.lerp(neighbour, own, r)

@@ -1,0 +1,121 @@
+"""A Run specifies an experiment completely; ``fit`` trains it."""
+
+from dataclasses import asdict, dataclass, field
+from functools import cache
+
+import torch
+
+from .data import Split
+from .datasets import CATALOG, load
+from .datasets.synthetic import world
+from .distillation import distill
+from .methods import Distiller, Method, check_settings, method_of, name_of
+from .models import BACKBONES
+from .train import Fit, train
+from .tuned import COMMON, tuned
+
+
+@dataclass(frozen=True)
+class Run:
+    """One experiment. What is not given takes the value tuned for the data, backbone and method, where there is one.
+
+    dataset, split, split_seed : the data (a catalog name or a path) and its division, "unkd" or "ratio"; the synthetic
+               world of seed split_seed is dataset "synthetic-world", split "affinity".
+    backbone : "mf" or "lightgcn", of teacher and student.
+    method   : a name in rkd.METHODS, such as "teacher", "none" (the plain student) or "unkd"; or a class of your own.
+    dim      : embedding size; 100 for teachers and 10 for students.
+    seed     : of initialisation, order and draws. A student of seed s learns from the teacher of seed s.
+    lr, l2, weight, batch_size : of train.
+    settings : the method's own, a dict (kept as sorted pairs).
+    teacher_dim : the teacher's embedding size, for distillations.
+
+    Raises ValueError for a name, setting or value that does not exist, DataError for data that cannot be had.
+    """
+
+    dataset: str
+    method: str | type[Method] = "none"
+    seed: int = 0
+    backbone: str = "mf"
+    dim: int | None = None
+    split: str = "unkd"
+    split_seed: int = 0
+    lr: float | None = None
+    l2: float | None = None
+    weight: float | None = None
+    settings: dict = field(default_factory=dict)
+    epochs: int = 500
+    teacher_dim: int = 100
+    batch_size: int | None = None
+
+    def __post_init__(self):
+        if self.backbone not in BACKBONES:
+            raise ValueError(f"unknown backbone {self.backbone!r}: choose from {', '.join(BACKBONES)}")
+        made, settings = method_of(self.method), dict(self.settings)
+        check_settings(made, settings)
+        if not self.distils and self.weight:
+            raise ValueError(f"method {self.name!r} distils nothing, so it takes no weight")
+        defaults = tuned(fingerprint_of(self.dataset), self.backbone, made, split=self.split)
+        fill = {name: defaults.pop(name) for name in COMMON}
+        fill["dim"] = self.teacher_dim if made.teaches else 10
+        if made.teaches and self.dim is not None:
+            fill["teacher_dim"] = self.dim
+        for name, value in fill.items():
+            if getattr(self, name) is None or name == "teacher_dim":
+                object.__setattr__(self, name, value)
+        object.__setattr__(self, "settings", tuple(sorted((made.settings() | defaults | settings).items())))
+        if name_of(made) != made.__name__:  # one of METHODS, given as a class
+            object.__setattr__(self, "method", name_of(made))
+
+    @property
+    def name(self) -> str:
+        """The method's name."""
+        return name_of(self.method)
+
+    @property
+    def distils(self) -> bool:
+        return issubclass(method_of(self.method), Distiller)
+
+    @property
+    def teacher(self) -> "Run | None":
+        """The run of this run's teacher; None where nothing is distilled."""
+        if not self.distils:
+            return None
+        return Run(self.dataset, method_of(self.method).taught_by, self.seed, self.backbone, self.teacher_dim,
+                   self.split, self.split_seed, epochs=self.epochs, teacher_dim=self.teacher_dim)
+
+    def as_dict(self) -> dict:
+        """The run as plain values, settings as a dict: what is written to disk and shown."""
+        return asdict(self) | {"method": self.name, "settings": dict(self.settings)}
+
+    def __str__(self) -> str:
+        return f"{self.dataset} {self.backbone} {self.name} d={self.dim} seed {self.seed}"
+
+
+@cache
+def split_of(run_or_name: "Run | str", protocol: str = "unkd", seed: int = 0) -> Split:
+    """The split of a run, or of a data set by name; loaded once in a process."""
+    if isinstance(run_or_name, Run):
+        return split_of(run_or_name.dataset, run_or_name.split, run_or_name.split_seed)
+    if (run_or_name, protocol) == ("synthetic-world", "affinity"):
+        return world(seed=seed).split
+    return load(run_or_name).split(protocol, seed)
+
+
+def fingerprint_of(dataset: str) -> str:
+    """The fingerprint of a data set's pairs: from the catalog where it is known there, else from the data."""
+    if dataset == "synthetic-world":
+        return dataset  # a new world for every seed: nothing was chosen for any
+    if dataset in CATALOG and CATALOG[dataset].verified:
+        return CATALOG[dataset].fingerprint
+    return split_of(dataset).data_fingerprint
+
+
+def fit(run: Run, teacher, split: Split, device: torch.device, progress: bool) -> Fit:
+    """Train a run; teacher: the model of ``run.teacher``, None where nothing is distilled."""
+    common = dict(lr=run.lr, l2=run.l2, epochs=run.epochs, batch_size=run.batch_size, seed=run.seed, device=device,
+                  progress=progress)
+    if not run.distils:
+        model = BACKBONES[run.backbone](split, run.dim, run.seed)
+        return train(model, split, **common, objective=method_of(run.method)(**dict(run.settings)).objective())
+    return distill(teacher, split, run.method, backbone=run.backbone, dim=run.dim, weight=run.weight, **common,
+                   **dict(run.settings))

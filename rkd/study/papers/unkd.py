@@ -1,0 +1,349 @@
+"""What knows UnKD's paper: its data sets' and methods' names there, its studies, tables and drawings.
+
+(Chen et al., Unbiased Knowledge Distillation for Recommendation, WSDM 2023)
+"""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from ...datasets.synthetic import probe, world
+from ...methods import label_of
+from ...models import BACKBONES as MODELS
+from ...run import fingerprint_of
+from ...stats import LEVEL, paired_tests, verdict
+from ...stats import mean_std as mean_std_of
+from ...tuned import tuned
+from ..figures import COLOURS
+from ..scales import Scale
+from ..study import Study, named
+from ..tables import MARK, mean_std, published
+
+DATASETS = {"ml-1m": "movielens", "citeulike": "citeulike", "apps": "apps"}  # our names of data sets → the paper's
+BACKBONES = {"mf": "bprmf", "lightgcn": "lightgcn"}
+# Our names of methods → the paper's, where they differ.
+METHODS = {"none": "student", "de-rrd": "de_rrd", "pd-cd": "pd_cd", "pd-htd": "pd_htd"}
+
+# The paper's table 1 compares these; "none" is the student on its own.
+BASELINES = ("teacher", "none", "rd", "cd", "de-rrd", "htd")
+COMPARED = (*BASELINES, "unkd")
+GROUPS = range(1, 9)
+
+
+# ------------------------------------------------------------------------------------------------------------ studies
+
+def bias(scale: Scale, datasets: Sequence[str]) -> Study:
+    """Notebook 1: the methods of before UnKD, on MF."""
+    return Study({method: [run for name in datasets for run in scale.runs(name, [method])] for method in BASELINES})
+
+
+def comparison(scale: Scale, datasets: Sequence[str]) -> Study:
+    """Notebook 2: all methods, on MF with every seed and on LightGCN with few."""
+    return Study({method: [run for name in datasets for run in (
+        *scale.runs(name, [method]), *scale.runs(name, [method], "lightgcn", few=True))] for method in COMPARED})
+
+
+def in_world(scale: Scale, methods: Sequence[str]) -> Study:
+    """Methods in the synthetic world, where affinity and popularity are known apart."""
+    return Study({method: scale.runs("synthetic-world", [method], split="affinity", epochs=200) for method in methods})
+
+
+def bias_in_world(scale: Scale, datasets: Sequence[str]) -> Study:
+    """Notebook 1's world: all of BASELINES but HTD."""
+    return in_world(scale, [method for method in BASELINES if method != "htd"])
+
+
+def comparison_in_world(scale: Scale, datasets: Sequence[str]) -> Study:
+    """Notebook 2's world: the same, and UnKD."""
+    return in_world(scale, [method for method in COMPARED if method != "htd"])
+
+
+def ablations(scale: Scale, datasets: Sequence[str]) -> Study:
+    """Notebook 3: UnKD's settings one by one, debiased teachers, each method's choice for the tail, RRD on sigmoids.
+    The sweeps are on the first data set."""
+    first = datasets[0]
+
+    def few(method, **of):
+        return scale.runs(first, [method], few=True, **of)
+
+    unkd = few("unkd")[0]
+    groups = bias(scale, datasets).groups | {"unkd": [run for name in datasets for run in scale.runs(name, ["unkd"])]}
+    groups |= {"rrd": few("rrd"), "RRD on sigmoids": few("rrd", settings={"sigmoid": True}),
+               "RRD on sigmoids, λ = 1": few("rrd", settings={"sigmoid": True}, weight=1.0)}
+    groups |= {f"K = {k}": few("unkd", settings={"groups": k}) for k in GROUPS}
+    groups |= {f"λ = {weight}": few("unkd", weight=weight) for weight in sorted({0.1, 1.0, unkd.weight})}
+    groups |= {f"μ = {mu}": few("unkd", settings={"mu": mu}) for mu in sorted({5.0, 20.0, dict(unkd.settings)["mu"]})}
+    groups |= {method: [run for name in datasets for run in scale.runs(name, [method], few=True)]
+               for method in ("pd", "pd-cd", "pd-htd")}
+    return Study(groups | {
+        f"{method}, tail": few(method, choice="tail") for method in ("none", "rd", "cd", "rrd", "de-rrd", "htd", "unkd")
+        if tuned(fingerprint_of(first), "mf", method, "tail") != tuned(fingerprint_of(first), "mf", method)})
+
+
+# ------------------------------------------------------------------------------------------------------------- tables
+
+def world_effects(results: Study) -> pd.DataFrame:
+    """How much of the scores is affinity, how much popularity, of a study in the synthetic world, a row each: "model",
+    "seed", synthetic.probe's "affinity" (PEM), "popularity" (PEZ) and "bias", and "recall@10"."""
+    rows = []
+    for r in results:
+        users, items = r.model.factors()
+        effects = probe(users @ items.T, world(seed=r.run.split_seed))
+        rows.append({"model": label_of(r.run.method), "seed": r.run.seed, **effects,
+                     "recall@10": r.metrics["recall@10"]})
+    return pd.DataFrame(rows)
+
+
+def world_summary(effects: pd.DataFrame) -> pd.DataFrame:
+    """Mean and standard deviation over seeds of ``world_effects``: rows models, columns "affinity-mean", …"""
+    summary = effects.drop(columns="seed").groupby("model", sort=False).agg(["mean", "std"])
+    return summary.set_axis(["-".join(column) for column in summary.columns], axis=1)
+
+
+def larger_effect(effects: pd.DataFrame, effect: str, model: str, rival: str) -> str:
+    """stats.verdict's line: has "affinity" or "popularity" more effect on a model's scores than on a rival's?"""
+    of = effects.set_index("model")[effect]
+    path = {"affinity": "PEM", "popularity": "PEZ"}[effect]
+    return verdict(f"{effect}'s effect ({path}) larger on {model}'s scores than on {rival}'s", of[[model]], of[[rival]])
+
+
+def table1(frame: pd.DataFrame) -> pd.DataFrame:
+    """UnKD's Table 1 of a tidy frame: Recall@10 on popular and unpopular items, and overall, the published row under
+    ours where the data set is the paper's. Index: dataset, items, source; columns: methods."""
+    rows = {}
+    paper = published("unkd_table1").set_index(["dataset", "group"])
+    for dataset, part in frame.groupby("dataset", sort=False):
+        for group, metric in (("popular", "popular/recall@10"), ("unpopular", "unpopular/recall@10"),
+                              ("all", "recall@10")):
+            ours = mean_std(part, [metric]).iloc[0]
+            rows[dataset, group, "ours"] = ours
+            if (key := (DATASETS.get(dataset), group)) in paper.index:
+                row = paper.loc[key].map("{:.4f}".format).rename(ours_of)
+                rows[dataset, group, "published"] = row.reindex(ours.index, fill_value="")
+    return pd.DataFrame(rows).T.rename_axis(["dataset", "items", "source"])
+
+
+def table2(facts: dict[str, dict]) -> pd.DataFrame:
+    """UnKD's Table 2 of rkd.statistics by data set: users, items, interactions, sparsity, ours and published."""
+    paper = published("unkd_table2").set_index("dataset")
+    rows = {}
+    for dataset, values in facts.items():
+        rows[dataset, "ours"] = [values[name] for name in paper.columns]
+        if DATASETS.get(dataset) in paper.index:
+            rows[dataset, "published"] = paper.loc[DATASETS[dataset]].tolist()
+    table = pd.DataFrame(rows, index=paper.columns).T.rename_axis(["dataset", "source"])
+    return table.astype(dict.fromkeys(paper.columns[:3], int))
+
+
+def ours_of(name: str) -> str:
+    """A method's name in the paper's tables → ours in tables."""
+    return label_of({theirs: ours for ours, theirs in METHODS.items()}.get(name, name))
+
+
+def published_table1(dataset: str) -> pd.DataFrame:
+    """The paper's Table 1 for one of its data sets: rows groups of items, columns methods."""
+    return published("unkd_table1").set_index(["dataset", "group"]).loc[dataset].rename(columns=ours_of)
+
+
+MARK_MEANS = (f"{MARK} differs from UnKD's: paired t-test over the users (each user's mean over the seeds), "
+              f"Holm-corrected over the methods of its column, p < {LEVEL}.")
+
+
+def table3(results: Study, metrics=("recall@10", "ndcg@10")) -> pd.DataFrame:
+    """UnKD's Table 3: "mean ± std" of each metric by data set, method and backbone, marked where UnKD's differs
+    (MARK_MEANS), and the published figures where the data set and the method are the paper's."""
+    return _by_backbone(results, metrics, published("unkd_table3"), {"recall@10": "recall", "ndcg@10": "ndcg"})
+
+
+def table4(results: Study) -> pd.DataFrame:
+    """UnKD's Table 4: Recall@10 overall and on both halves, against distillations of debiased teachers; as table 3."""
+    metrics = {"recall@10": "overall", "popular/recall@10": "popular", "unpopular/recall@10": "unpopular"}
+    paper = published("unkd_table4").melt(["backbone", "method"])
+    paper[["dataset", "column"]] = paper["variable"].str.split("_", expand=True).to_numpy()
+    wide = paper.assign(column=paper["backbone"] + "_" + paper["column"]).pivot_table(
+        "value", ["dataset", "method"], "column").reset_index()
+    return _by_backbone(results, tuple(metrics), wide, metrics)
+
+
+def _by_backbone(results: Study, metrics: Sequence[str], paper: pd.DataFrame,
+                 column_of: dict[str, str]) -> pd.DataFrame:
+    """Rows dataset and method; columns backbone, metric, and "ours" or "published"."""
+    paper = paper.set_index(["dataset", "method"])
+    cells, rows = {}, {}
+    for dataset, backbone in dict.fromkeys((r.run.dataset, r.run.backbone) for r in results):
+        part = results.where(dataset=dataset, backbone=backbone)
+        by_method = {}
+        for r in part:
+            by_method.setdefault(r.run.name, []).append(r)
+        for metric in metrics:
+            rivals = {method: found for method, found in by_method.items() if method != "unkd"}
+            tests = paired_tests(by_method["unkd"], rivals, metric)["p_holm"]
+            for method, found in by_method.items():
+                row, column = (dataset, method), (MODELS[backbone].label, metric)
+                rows[row] = dataset, label_of(found[0].run.method)
+                mark = f" {MARK}" if tests.get(method, 1) < LEVEL else ""
+                cells.setdefault((*column, "ours"), {})[row] = mean_std_of(
+                    pd.Series([r.metrics[metric] for r in found])) + mark
+                key = (DATASETS.get(dataset), METHODS.get(method, method))
+                if key in paper.index:
+                    value = paper.loc[key, f"{BACKBONES[backbone]}_{column_of[metric]}"]
+                    cells.setdefault((*column, "published"), {})[row] = f"{value:.4f}"
+    table = pd.DataFrame(cells).loc[list(rows)].fillna("")
+    table.index = pd.MultiIndex.from_tuples(rows.values(), names=["dataset", "method"])
+    return table
+
+
+def points(study: Study, kinds: dict[str, str]) -> pd.DataFrame:
+    """Rows of the plane of accuracy and fairness (figures.plane): label → kind of point, for groups of a study."""
+    both = ["recall@10", "unpopular/recall@10"]
+    return pd.DataFrame([{"name": named(label), "kind": kind, **study.level(label)[both]}
+                         for label, kind in kinds.items()])
+
+
+# ----------------------------------------------------------------------------------------------------------- drawings
+
+def shares(table: pd.DataFrame) -> Figure:
+    """UnKD's Figure 1: bars of popular and unpopular shares. Rows: data set; columns: "test data", "teacher's top 10",
+    …, each the unpopular items' share."""
+    figure, axes = plt.subplots(1, len(table), figsize=(5 * len(table), 3.4), sharey=True, squeeze=False)
+    for axis, (dataset, row) in zip(axes[0], table.iterrows()):
+        place = np.arange(len(row))
+        for offset, half, values in ((-0.2, "popular", 1 - row), (0.2, "unpopular", row)):
+            bars = axis.bar(place + offset, values, 0.38, color=COLOURS[half], label=half)
+            axis.bar_label(bars, fmt="{:.0%}", padding=2, fontsize=9)
+        labels = [label.replace("'s ", "'s\n") for label in row.index]
+        axis.set(title=dataset, xticks=place, xticklabels=labels, ylim=(0, 1.08))
+        axis.yaxis.set_major_formatter("{x:.0%}")
+        axis.grid(axis="x", visible=False)
+    axes[0, 0].set_ylabel("share of items")
+    axes[0, -1].legend(title="half of the items", loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def change_over_student(frame: pd.DataFrame) -> Figure:
+    """Relative change over the plain student of each method's popular and unpopular Recall@10, each seed a dot, and a
+    panel for each data set of a tidy frame."""
+    order = [label_of(m) for m in frame["method"].unique() if m not in ("none", "teacher")]
+    rows = []
+    for half in COLOURS:
+        recall = frame[frame["metric"] == f"{half}/recall@10"]
+        student = recall[recall["method"] == "none"].groupby("dataset")["value"].mean()
+        change = recall["value"] / recall["dataset"].map(student) - 1
+        rows.append(recall.assign(half=half, change=change, method=recall["method"].map(lambda m: label_of(m))))
+    table = pd.concat(rows)
+    datasets = table["dataset"].unique()
+    figure, axes = plt.subplots(1, len(datasets), figsize=(6 * len(datasets), 3.4), sharey=True, squeeze=False)
+    for axis, dataset in zip(axes[0], datasets):
+        part = {"data": table[table["dataset"] == dataset], "x": "method", "y": "change", "hue": "half", "order": order}
+        sns.barplot(**part, palette=COLOURS, errorbar=None, saturation=1, legend=axis is axes[0, -1], ax=axis)
+        sns.stripplot(**part, palette=["black", "black"], dodge=True, jitter=False, size=4, legend=False, ax=axis)
+        axis.axhline(0, color="black", linewidth=1)
+        axis.set(title=dataset, xlabel="", ylabel="Recall@10 against\nthe plain student")
+        axis.yaxis.set_major_formatter(lambda x, _: f"{100 * x:+.3g} %")
+    axes[0, -1].legend(title="half of the items", loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def score_against_popularity(popularity: np.ndarray, scores: dict[str, np.ndarray]) -> Figure:
+    """A panel per model, three in a row: each item's mean score over users (standardised) against its popularity.
+
+    popularity [n_items]; scores: name → [n_items].
+    """
+    n_rows = -(-len(scores) // 3)
+    figure, axes = plt.subplots(n_rows, 3, figsize=(11, 3.1 * n_rows), sharex=True, sharey=True, squeeze=False,
+                                layout="constrained")
+    seen = popularity > 0
+    for axis, (name, values) in zip(axes.flat, scores.items()):
+        z = (values - values[seen].mean()) / values[seen].std()
+        rho = pd.Series(z[seen]).corr(pd.Series(popularity[seen]), method="spearman")
+        axis.scatter(popularity[seen], z[seen], s=6, alpha=0.35, color=COLOURS["unpopular"], linewidths=0,
+                     rasterized=True)
+        axis.set(title=name, xscale="log")
+        axis.text(0.04, 0.93, f"Spearman ρ = {rho:.2f}", transform=axis.transAxes, fontsize=10)
+    for axis in axes.flat[len(scores):]:
+        axis.set_visible(False)
+    figure.supxlabel("training interactions of the item")
+    figure.supylabel("mean score over users (standardised)")
+    return figure
+
+
+def world_plane(effects: pd.DataFrame) -> Figure:
+    """The rows of ``world_effects`` in the plane of affinity and popularity."""
+    figure, axis = plt.subplots(figsize=(6, 4))
+    order = effects["model"].unique()
+    sns.scatterplot(effects, x="affinity", y="popularity", hue="model", style="model", hue_order=order,
+                    style_order=order, s=110, ax=axis)
+    axis.set(xlabel="effect of affinity on the scores (PEM, wanted)", ylabel="effect of popularity (PEZ, unwanted)")
+    axis.legend(title="", loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+NODES = {"U": (0, 2, "user"), "I": (0, 0, "item"), "M": (2.2, 1.35, "affinity"), "Z": (2.2, 0, "popularity"),
+         "Y": (4.4, 0.8, "soft label")}
+
+
+def _draw_graph(axis, unwanted: dict[tuple[str, str], str], given: str = "") -> None:
+    """UnKD's causal graph; unwanted: arrow → "-" or ":", its line; the node ``given`` is filled."""
+    for start, end in (("U", "M"), ("I", "M"), ("M", "Y"), *unwanted):
+        colour = COLOURS["popular"] if (start, end) in unwanted else "black"
+        axis.annotate("", xy=NODES[end][:2], xytext=NODES[start][:2], arrowprops={
+            "arrowstyle": "-|>", "shrinkA": 19, "shrinkB": 19, "lw": 2.2, "color": colour, "mutation_scale": 18,
+            "linestyle": unwanted.get((start, end), "-")})
+    for letter, (x, y, word) in NODES.items():
+        edge = COLOURS["popular"] if letter == "Z" else "black"
+        axis.scatter(x, y, s=1100, color=edge if letter == given else "white", edgecolors=edge, linewidths=2, zorder=3)
+        axis.text(x, y, letter, ha="center", va="center", fontsize=14, zorder=4,
+                  color="white" if letter == given else "black")
+        axis.text(x, y - 0.42, word, ha="center", va="top", fontsize=10.5)
+    axis.set(xlim=(-0.6, 8.6), ylim=(-0.9, 2.5))
+    axis.axis("off")
+
+
+def causal_graph() -> Figure:
+    """UnKD's Figure 2 in our own drawing: user and item make the affinity, the item its popularity, both the label."""
+    figure, axis = plt.subplots(figsize=(8, 3.2))
+    _draw_graph(axis, {("I", "Z"): "-", ("Z", "Y"): "-"})
+    axis.text(5.6, 1.75, "TE = PEM + PEZ", fontsize=12, weight="bold")
+    axis.text(5.6, 1.3, "PEM: through affinity, worth distilling", fontsize=10.5)
+    axis.text(5.6, 0.95, "PEZ: I → Z → Y, the same for two items\nof equal popularity, so that it cancels in\n"
+                         "the difference of their labels", fontsize=10.5, color=COLOURS["popular"], va="top")
+    return figure
+
+
+def cut_graph() -> Figure:
+    """UnKD's Figure 3 in our own drawing: with Z held fixed, Z → Y adds the same to every label of the group."""
+    figure, axis = plt.subplots(figsize=(8, 3.2))
+    _draw_graph(axis, {("I", "Z"): "-", ("Z", "Y"): ":"}, given="Z")
+    axis.text(3.3, 0.38, "×", color=COLOURS["popular"], fontsize=22, weight="bold", ha="center", va="center")
+    axis.text(5.6, 1.75, "within a group Z is the same", fontsize=12, weight="bold")
+    axis.text(5.6, 1.3, "i⁺ and i⁻ differ in affinity,", fontsize=10.5)
+    axis.text(5.6, 0.95, "not in what popularity adds to their labels:\nin Y(i⁺) − Y(i⁻) it cancels", fontsize=10.5,
+              color=COLOURS["popular"], va="top")
+    return figure
+
+
+def drawn_pairs(popularity: Tensor, scores: Tensor, group: Tensor, unseen: Tensor, better: Tensor,
+                worse: Tensor) -> Figure:
+    """UnKD's Figure 4 on a real user: the unseen items by popularity and teacher's score, coloured by group, and the
+    pairs drawn, each from its better item (a triangle) to the worse.
+
+    popularity, scores, group [n_items]; unseen: ids of items; better, worse [P]: ids of those drawn.
+    """
+    figure, axis = plt.subplots(figsize=(9, 4.2))
+    colours = sns.color_palette("viridis", int(group.max()) + 1)
+    for g, colour in enumerate(colours):
+        items = unseen[group[unseen] == g]
+        axis.scatter(popularity[items], scores[items], s=9, color=colour, alpha=0.5, linewidths=0)
+        b, w = better[group[better] == g], worse[group[better] == g]
+        axis.plot([popularity[b].numpy(), popularity[w].numpy()], [scores[b].numpy(), scores[w].numpy()], color=colour,
+                  linewidth=1.3)
+        axis.scatter(popularity[b], scores[b], marker="^", s=45, color=colour, edgecolors="black", linewidths=0.6,
+                     zorder=3, label=f"{g + 1}")
+    axis.set(xlabel="training interactions of the item", ylabel="teacher's score for this user", xscale="symlog")
+    axis.legend(title="group", loc="upper left", bbox_to_anchor=(1, 1))
+    return figure

@@ -1,0 +1,60 @@
+"""The runs behind all tables and figures of a scale, without executing a notebook."""
+
+from statistics import median
+
+from ..device import resolve_device
+from ..files import cache_folder
+from ..run import Run, split_of
+from ..store import key_of, metrics_key, read, stored, trained
+from .papers import both, mkd, unkd
+from .scales import SCALES
+
+# notebook → the functions (scale, data sets) → Study that it computes
+STUDIES = {"01_popularity_bias": (unkd.bias, unkd.bias_in_world),
+           "02_unkd": (unkd.comparison, unkd.comparison_in_world),
+           "03_unkd_ablations": (unkd.ablations,), "04_nkd": (mkd.nkd,), "05_cpd": (mkd.cpd,), "06_sld": (mkd.sld,),
+           "07_mkd": (mkd.mkd,), "08_head_to_head": (both.head_to_head,)}
+
+
+def plan(scale: str, device: str = "auto") -> list[dict]:
+    """Every run of a scale once, teachers too: its "key", "state" ("done", "to measure" or "to train"), the "seconds"
+    that it took or should take, "notebooks", "label", and the run's own fields.
+
+    Seconds to come are those of an epoch and pair of like runs in the cache, or of any, times epochs at most and pairs.
+    Raises ValueError for an unknown scale.
+    """
+    if scale not in SCALES:
+        raise ValueError(f"unknown scale {scale!r}: choose from {', '.join(SCALES)}")
+    datasets = SCALES[scale].available(log=lambda line: None)
+    used: dict[Run, list[str]] = {}
+    for notebook, studies in STUDIES.items():
+        for study in studies:
+            for group in study(SCALES[scale], datasets).groups.values():
+                for run in group:
+                    for one in filter(None, (run.teacher, run)):
+                        used.setdefault(one, []).append(notebook)
+    kind, metrics, costs = resolve_device(device), metrics_key(), _costs()
+    rows = {}
+    for run, notebooks in used.items():
+        key = key_of(run, kind)
+        if key in rows:
+            rows[key]["notebooks"] = sorted({*rows[key]["notebooks"], *notebooks})
+            continue
+        record = trained(run, key)
+        state = "to train" if record is None else "done" if stored(run, key, metrics) else "to measure"
+        like = costs.get((run.backbone, run.name)) or [cost for group in costs.values() for cost in group] or [0.0]
+        seconds = record["seconds"] if record else median(like) * len(split_of(run).train) * run.epochs
+        rows[key] = {"key": key, "state": state, "seconds": round(seconds, 1), "notebooks": sorted(set(notebooks)),
+                     "label": str(run), **run.as_dict()}
+    return list(rows.values())
+
+
+def _costs() -> dict[tuple[str, str], list[float]]:
+    """(backbone, method) → seconds for an epoch and training pair, of the runs in the cache."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for path in cache_folder().glob("runs/*/*.json"):
+        record = None if path.name.endswith(".metrics.json") else read(path)
+        if record:
+            cost = record["seconds_per_epoch"] / record["provenance"]["pairs"]
+            found.setdefault((record["run"]["backbone"], record["run"]["method"]), []).append(cost)
+    return found

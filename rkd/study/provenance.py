@@ -1,0 +1,41 @@
+"""Where a table or figure comes from, and the refusal to mix what does not belong together."""
+
+import json
+import platform
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+
+from ..store import Result
+
+PACKAGES = ("torch", "numpy", "pandas", "matplotlib", "seaborn")
+
+
+def provenance_of(results: list[Result]) -> dict:
+    """What the results have in common, for the file beside the table or figure made of them.
+
+    Raises ValueError where two results on one data set differ in pairs, split, kind of device, instruction set or
+    release of torch.
+    """
+    common = {}
+    for result in results:
+        where = {k: result.provenance[k] for k in ("split", "fingerprint", "device", "torch", "instructions")}
+        first = common.setdefault(result.provenance["data"], where)
+        if first != where:
+            differs = ", ".join(f"{k}: {first[k]!r} and {where[k]!r}" for k in where if first[k] != where[k])
+            raise ValueError(f"results of mixed provenance on {result.provenance['data']} ({differs}): "
+                             "a table must come from one data set, one split and one kind of machine")
+    return {
+        "data": common,
+        "commits": sorted({r.provenance["commit"] + ("+dirty" if r.provenance["dirty"] else "") for r in results}),
+        "settings": sha256(" ".join(sorted({r.key for r in results})).encode()).hexdigest()[:16],
+        "runs": len({r.key for r in results}),
+        "seeds": sorted({r.run.seed for r in results}),
+        "seconds": round(sum({r.key: r.seconds for r in results}.values())),
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in PACKAGES},
+    }
+
+
+def write_provenance(path: Path, results: list[Result]) -> None:
+    path.write_text(json.dumps(provenance_of(results), indent=1) + "\n")

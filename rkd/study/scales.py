@@ -1,0 +1,58 @@
+"""How much to compute: the data sets, seeds and sizes of a whole set of tables and figures."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ..datasets import DataError
+from ..methods import Method, method_of
+from ..run import Run, fingerprint_of, split_of
+from ..tuned import COMMON, tuned
+
+
+@dataclass(frozen=True)
+class Scale:
+    """datasets: catalog names; seeds: of training, every figure is their mean; few: the seeds of sweeps and LightGCN;
+    epochs, lightgcn_epochs: at most; then the two sizes."""
+
+    datasets: tuple[str, ...]
+    seeds: tuple[int, ...]
+    few: tuple[int, ...]
+    epochs: int = 500
+    lightgcn_epochs: int = 500
+    teacher_dim: int = 100
+    student_dim: int = 10
+
+    def available(self, log=print) -> tuple[str, ...]:
+        """The data sets available on this machine; logs why each other one is not. Raises DataError where none is."""
+        found = []
+        for name in self.datasets:
+            try:
+                split_of(name)
+                found.append(name)
+            except DataError as error:
+                log(f"{name} is left out: {error}")
+        if not found:
+            raise DataError(f"none of {', '.join(self.datasets)} can be had; see the lines above")
+        return tuple(found)
+
+    def runs(self, dataset: str, methods: Iterable[str | type[Method]], backbone: str = "mf", few: bool = False,
+             choice: str = "accuracy", **settings) -> list[Run]:
+        """Each method with each seed (or few of them) on one data set. choice: of the tuned settings, "accuracy" or
+        "tail". settings: further ones of Run, of which epochs cannot go above the scale's own."""
+        most = self.lightgcn_epochs if backbone == "lightgcn" else self.epochs
+        settings["epochs"] = min(settings.get("epochs", most), most)
+        found = []
+        for method in methods:
+            own = tuned(fingerprint_of(dataset), backbone, method, choice, settings.get("split", "unkd"))
+            common = {name: own.pop(name) for name in COMMON} | {"settings": own, "teacher_dim": self.teacher_dim}
+            common["dim"] = self.teacher_dim if method_of(method).teaches else self.student_dim
+            found += [Run(dataset, method, seed, backbone, **common | settings)
+                      for seed in (self.few if few else self.seeds)]
+        return found
+
+
+SCALES = {
+    "smoke": Scale(("synthetic",), seeds=(0,), few=(0,), epochs=20, lightgcn_epochs=20, teacher_dim=32, student_dim=4),
+    "laptop": Scale(("ml-100k",), seeds=(0, 1, 2), few=(0,), epochs=140, lightgcn_epochs=100),
+    "paper": Scale(("citeulike", "ml-1m", "apps"), seeds=(0, 1, 2, 3, 4), few=(0, 1, 2, 3, 4)),
+}

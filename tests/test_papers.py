@@ -1,0 +1,368 @@
+"""What knows a paper: studies, tables beside the published ones, and drawings; on results made by hand."""
+
+import inspect
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from matplotlib import pyplot
+from matplotlib.figure import Figure
+from runs_helpers import computed
+from study_helpers import all_results, result, study_of
+
+from rkd import METHODS, OnLists, Run
+from rkd.datasets.synthetic import probe, world
+from rkd.study import tables
+from rkd.study.papers import both, mkd, unkd
+from rkd.study.scales import SCALES
+from rkd.study.study import Study
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    """No figure is left open."""
+    yield
+    pyplot.close("all")
+
+
+class Own(OnLists):
+    """A method that no paper knows."""
+
+    label = "My own"
+
+    def draw(self, student, epoch):
+        return self.unseen(3), {}
+
+    def user_loss(self, scores):
+        return scores.mean(1)
+
+
+# -------------------------------------------------------------------------------------------------------------- studies
+
+# study → the method's label, and label (of sweeps: before " = ") → the setting that differs
+VARIED = {mkd.nkd: ("NKD", {"no mixing": "mix", "the other mix": "mix", "users only": "on", "items only": "on",
+                            "K": "k", "α": "alpha"}),
+          mkd.cpd: ("CPD (both)", {"pair-wise only": "listwise", "list-wise only": "pairwise",
+                                   "random lists": "sampling"}),
+          mkd.sld: ("SLD", {"γ": "gamma", "τ": "tau"})}
+
+
+@pytest.mark.parametrize("study", VARIED, ids=lambda study: study.__name__)
+def test_mkds_studies_vary_one_thing_at_a_time(study):
+    """Each group is the method as tuned but for one setting; one group of a sweep is as tuned."""
+    groups, (ours, settings) = study(SCALES["smoke"], ("synthetic",)).groups, VARIED[study]
+    tuned, met = groups[ours][0], {}
+    for label, (run, *_) in groups.items():
+        name, swept, _ = label.partition(" = ")
+        if setting := settings.get(name):
+            as_tuned = replace(run, settings=dict(run.settings) | {setting: dict(tuned.settings)[setting]})
+            assert as_tuned == tuned and (swept or run != tuned), label
+            met.setdefault(name, []).append(run)
+    assert met.keys() == settings.keys()
+    assert all(len(runs) == 1 or (tuned in runs and len(set(runs)) == len(runs) > 2) for runs in met.values())
+
+
+def test_every_run_of_mkds_studies_is_on_mkds_split():
+    for study in (mkd.nkd, mkd.cpd, mkd.sld, mkd.mkd):
+        groups = study(SCALES["laptop"], ("ml-100k",)).groups
+        assert {run.split for group in groups.values() for run in group} == {"ratio"}
+
+
+def test_the_main_study_holds_its_comparisons():
+    groups = mkd.mkd(SCALES["smoke"], ("synthetic",)).groups
+    assert {*mkd.COMPARED, *mkd.COMBINATIONS} <= set(groups)
+    full = dict(groups["mkd"][0].settings)
+    for label, on in mkd.SUBSETS.items():
+        (run,) = groups[label]
+        assert {part: dict(run.settings)[part] for part in mkd.PARTS} == {
+            part: full[part] if part in on else 0.0 for part in mkd.PARTS}
+    assert [run.dim for dim in mkd.sizes(SCALES["smoke"]) for run in groups[f"mkd d={dim}"]] == [5, 10, 20]
+    for part in mkd.PARTS:
+        assert [dict(groups[f"{part} × {factor}"][0].settings)[part] for factor in mkd.FACTORS] == [
+            full[part] * factor for factor in mkd.FACTORS]
+    assert {run.backbone for label, group in groups.items() if "LightGCN" in label for run in group} == {"lightgcn"}
+
+
+def test_unkds_ablations_hold_its_sweeps_and_second_choices():
+    study = unkd.ablations(SCALES["laptop"], ("ml-100k",))
+    tuned = study.groups["unkd"][0]
+    assert [dict(run.settings)["groups"] for k in unkd.GROUPS for run in study.groups[f"K = {k}"]] == [*range(1, 9)]
+    setting = dict(tuned.settings)
+    for label in (f"K = {setting['groups']}", f"λ = {tuned.weight}", f"μ = {setting['mu']}"):
+        assert study.groups[label] == [tuned]
+    for label, (run, *_) in study.groups.items():
+        if label.endswith(", tail"):
+            method = label.removesuffix(", tail")
+            assert (run.method, run.seed) == (method, 0) and run not in study.groups.get(method, [])
+
+
+def test_both_papers_methods_meet_on_unkds_split():
+    groups = both.head_to_head(SCALES["laptop"], ("ml-100k",)).groups
+    assert {run.split for group in groups.values() for run in group} == {"unkd"}
+    for method in both.COMPARED:
+        assert [(run.method, run.seed) for run in groups[method]] == [(method, seed) for seed in (0, 1, 2)]
+    assert [dict(groups[f"K = {k}"][0].settings)["groups"] for k in both.STRATA] == list(both.STRATA)
+    assert [dict(groups[f"τ = {tau}"][0].settings)["tau"] for tau in both.TAUS] == list(both.TAUS)
+
+
+def test_what_parts_add_by_hand():
+    """The more parts, the better, by 0.1 each; SLD by 0.2 where CPD is on; with the seeds that all have."""
+    def ndcg(on):
+        return 0.1 * len(on) + 0.1 * ("sld" in on and "cpd" in on)
+
+    groups = {label: [result("none", 0, metrics={"ndcg@10": ndcg(on)})] for label, on in mkd.COMBINATIONS.items()}
+    groups["none"].append(result("none", 1, metrics={"ndcg@10": 9.0}))
+    gains = mkd.gains(study_of(**groups), "sld")
+    assert gains.to_dict() == pytest.approx({"none": 0.1, "nkd": 0.1, "cpd": 0.2, "NKD + CPD": 0.2})
+
+
+# --------------------------------------------------------------------------------------------------------------- tables
+
+def test_effects_in_the_world_are_the_probes():
+    run = Run("synthetic-world", split="affinity", dim=4, epochs=2)
+    found, truth = computed([run])[0][0], world()
+    users, items = found.model.factors()
+    expected = probe(users @ items.T, truth) | {"model": "Student", "seed": 0, "recall@10": found.metrics["recall@10"]}
+    assert unkd.world_effects(study_of([found])).to_dict("records") == [expected]
+
+
+EFFECTS = pd.DataFrame({"model": ["Teacher", "Teacher", "RD", "RD"], "seed": [0, 1, 0, 1],
+                        "affinity": [0.5, 0.7, 0.2, 0.2], "popularity": [0.1, 0.3, 0.1, 0.3]})
+
+
+def test_effects_over_seeds_by_hand():
+    summary = unkd.world_summary(EFFECTS)
+    assert summary.columns.tolist() == ["affinity-mean", "affinity-std", "popularity-mean", "popularity-std"]
+    assert summary.loc["Teacher"].tolist() == pytest.approx([0.6, 0.02**0.5, 0.2, 0.02**0.5])
+    assert unkd.larger_effect(EFFECTS, "affinity", "Teacher", "RD") == (
+        "affinity's effect (PEM) larger on Teacher's scores than on RD's: yes")
+    assert unkd.larger_effect(EFFECTS, "affinity", "RD", "Teacher").endswith("RD's scores than on Teacher's: no")
+    assert unkd.larger_effect(EFFECTS, "popularity", "RD", "Teacher") == (
+        "popularity's effect (PEZ) larger on RD's scores than on Teacher's: within the spread of the seeds")
+
+
+def test_table1_sets_ours_beside_the_published():
+    table = unkd.table1(study_of(all_results("ml-100k", "ml-1m")).tidy())
+    assert table.loc[("ml-1m", "unpopular", "published")].to_dict() == {
+        "Teacher": "0.0517", "Student": "0.0250", "RD": "0.0242", "CD": "0.0179"}  # the paper's Table 1
+    assert table.loc[("ml-1m", "popular", "ours"), "Student"] == "0.2100 ± 0.0141"
+    assert ("ml-100k", "popular", "published") not in table.index  # not a data set of the paper's
+    assert ("ml-1m", "all", "published") not in table.index  # nor in its Table 1
+    own = replace(result("rd"), run=Run("ml-1m", Own))
+    table = unkd.table1(study_of([result("none"), own]).tidy())
+    assert table.loc[("ml-1m", "popular", "published")].to_dict() == {"Student": "0.2156", "Own": ""}
+
+
+def test_the_published_table1():
+    table = unkd.published_table1("citeulike")
+    assert table.loc["unpopular"].to_dict() == {"Student": 0.0095, "Teacher": 0.0537, "RD": 0.0085, "CD": 0.0088,
+                                                "DE-RRD": 0.0075, "HTD": 0.0068}
+    assert list(table.index) == ["popular", "unpopular"]
+
+
+def test_table2_sets_ours_beside_the_published():
+    facts = {name: {"users": 1, "items": 2, "interactions": 3, "sparsity_percent": 4.5, "fingerprint": ""}
+             for name in ("citeulike", "ml-100k")}
+    table = unkd.table2(facts)
+    assert table.loc[("citeulike", "published")].tolist() == [5219, 25181, 125580, 99.91]
+    assert table.loc[("ml-100k", "ours")].tolist() == [1, 2, 3, 4.5] and len(table) == 3
+
+
+def unkd_study(*backbones, methods=("none", "cd", "de-rrd", "pd-cd", "unkd"), dataset="ml-1m") -> Study:
+    """Two seeds of each method on each backbone, metrics by hand."""
+    def of(method, backbone, seed):
+        value = 0.1 + 0.01 * methods.index(method) + 0.002 * seed + 0.1 * (backbone == "lightgcn")
+        metrics = dict.fromkeys(("recall@10", "ndcg@10", "popular/recall@10", "unpopular/recall@10"), value)
+        return result(method, seed, dataset, metrics, backbone)
+
+    return study_of([of(method, backbone, seed) for backbone in backbones or ("mf", "lightgcn") for method in methods
+                     for seed in (0, 1)])
+
+
+@pytest.fixture
+def p_values(monkeypatch):
+    """Certain against the plain student, not against the others."""
+    def tests(ours, others, metric):
+        assert {r.run.method for r in ours} == {"unkd"} and "unkd" not in others
+        return pd.DataFrame({"p_holm": {name: 0.001 if name == "none" else 0.2 for name in others}})
+
+    monkeypatch.setattr(unkd, "paired_tests", tests)
+
+
+def test_table3_by_backbone_with_marks_and_the_published(p_values):
+    table = unkd.table3(unkd_study())
+    assert list(table.index) == [("ml-1m", m) for m in ("Student", "CD", "DE-RRD", "PD-CD", "UnKD")]
+    assert table.index.names == ["dataset", "method"]
+    row = table.loc[("ml-1m", "Student")]
+    assert row["MF", "recall@10", "ours"] == "0.1010 ± 0.0014 †"  # 0.100 and 0.102: 0.002 / √2
+    assert row["LightGCN", "ndcg@10", "ours"] == "0.2010 ± 0.0014 †"
+    assert row["MF", "recall@10", "published"] == "0.1435" and row["LightGCN", "ndcg@10", "published"] == "0.2581"
+    assert table.loc[("ml-1m", "UnKD"), ("MF", "ndcg@10", "published")] == "0.2615"
+    assert table.loc[("ml-1m", "DE-RRD"), ("MF", "recall@10", "published")] == "0.1436"
+    assert table.loc[("ml-1m", "PD-CD"), ("MF", "recall@10", "published")] == ""  # not in the paper's Table 3
+    assert not any(tables.MARK in cell for m in ("CD", "UnKD") for cell in table.loc[("ml-1m", m)])
+
+
+@pytest.mark.parametrize("dataset, published", [("ml-1m", "0.1547"), ("citeulike", "0.0863")])
+def test_a_method_that_the_paper_has_not_leaves_the_published_cell_empty(p_values, dataset, published):
+    study = unkd_study("mf", methods=("none", "sld", Own, "unkd"), dataset=dataset)
+    table = unkd.table3(study).loc[dataset]
+    assert table["MF", "recall@10", "published"].to_dict() == {
+        "Student": {"ml-1m": "0.1435", "citeulike": "0.0760"}[dataset], "SLD": "", "My own": "", "UnKD": published}
+    assert table["MF", "recall@10", "ours"].tolist() == [
+        "0.1010 ± 0.0014 †", "0.1110 ± 0.0014", "0.1210 ± 0.0014", "0.1310 ± 0.0014"]
+    assert unkd.table4(study).loc[(dataset, "My own"), ("MF", "recall@10", "published")] == ""
+
+
+def test_table3_without_a_published_data_set(p_values):
+    table = unkd.table3(unkd_study("mf", dataset="ml-100k"))
+    assert [column[2] for column in table.columns] == ["ours", "ours"]
+
+
+def test_table3_of_two_data_sets_and_a_method_that_one_lacks(p_values):
+    study = unkd_study("mf", methods=("none", "unkd")) | Study({}, {"more": [
+        *unkd_study("mf", methods=("none", "cd", "unkd"), dataset="citeulike")]})
+    table = unkd.table3(study)
+    assert list(table.index) == [("ml-1m", "Student"), ("ml-1m", "UnKD"), ("citeulike", "Student"), ("citeulike", "CD"),
+                                 ("citeulike", "UnKD")]
+    assert table.loc[("citeulike", "CD"), ("MF", "ndcg@10", "published")] == "0.0518"
+
+
+def test_table3_with_its_own_tests():
+    """UnKD's users are above the student's for certain, and CD's own."""
+    values = np.linspace(0, 1, 30)
+    groups = {"unkd": values, "none": values / 2, "cd": values[::-1].copy()}
+    study = study_of([result(method, seed, metrics={"recall@10": float(v.mean())}, by_user={"recall@10": v.tolist()})
+                      for method, v in groups.items() for seed in (0, 1)])
+    cells = unkd.table3(study, ("recall@10",))["MF", "recall@10", "ours"].loc["ml-1m"]
+    assert cells.to_dict() == {"UnKD": "0.5000 ± 0.0000", "Student": "0.2500 ± 0.0000 †", "CD": "0.5000 ± 0.0000"}
+
+
+def test_table4_sets_halves_beside_the_published(p_values):
+    table = unkd.table4(unkd_study())
+    assert table.loc[("ml-1m", "PD-CD"), ("MF", "unpopular/recall@10", "published")] == "0.0210"
+    assert table.loc[("ml-1m", "UnKD"), ("LightGCN", "popular/recall@10", "published")] == "0.2384"
+    assert table.loc[("ml-1m", "Student"), ("LightGCN", "recall@10", "published")] == "0.1456"
+
+
+def test_points_of_the_plane_by_hand():
+    study = study_of(**{"none": all_results()[2:4], "cd, tail": [result("cd")], "K = 2": [result("rd", 1)]})
+    points = unkd.points(study, {"cd, tail": "for the tail", "none": "as tuned"})
+    assert points.to_dict("records") == [
+        {"name": "CD, tail", "kind": "for the tail", "recall@10": 0.1, "unpopular/recall@10": 0.02},
+        {"name": "Student", "kind": "as tuned", "recall@10": pytest.approx(0.105), "unpopular/recall@10": 0.04}]
+
+
+def test_the_papers_methods_and_data_sets_are_ours():
+    for name in ("unkd_table1", "unkd_table3", "unkd_table4"):
+        paper = tables.published(name)
+        named = set(paper["method"]) if "method" in paper else set(paper.columns[2:])
+        assert {unkd.ours_of(method) for method in named} <= {method.label for method in METHODS.values()}
+    assert set(tables.published("unkd_table2")["dataset"]) == set(unkd.DATASETS.values())
+
+
+# ------------------------------------------------------------------------------------------------------------- drawings
+
+def test_shares_are_drawn_as_they_are():
+    """Popular and unpopular halves add up to one."""
+    table = pd.DataFrame({"test data": [0.5, 0.4], "teacher's top 10": [0.1, 0.25]}, index=["ml-1m", "citeulike"])
+    axes = unkd.shares(table).axes
+    assert [axis.get_title() for axis in axes] == ["ml-1m", "citeulike"]
+    for axis, (_, row) in zip(axes, table.iterrows()):
+        popular, unpopular = ([bar.get_height() for bar in bars] for bars in axis.containers)
+        assert popular == pytest.approx((1 - row).tolist()) and unpopular == pytest.approx(row.tolist())
+        assert [text.get_text() for text in axis.get_xticklabels()] == ["test data", "teacher's\ntop 10"]
+    assert [text.get_text() for text in axes[0].texts] == ["50%", "90%", "50%", "10%"]
+    assert [text.get_text() for text in axes[1].get_legend().get_texts()] == ["popular", "unpopular"]
+
+
+def test_changes_over_the_student_are_drawn_as_they_are():
+    """One panel a data set; popular RD: the mean of 0.25 and 0.27 over the mean of 0.20 and 0.22, less 1."""
+    study = study_of(all_results("ml-1m") + all_results("citeulike", seeds=(0,)))
+    axes = unkd.change_over_student(study.tidy()).axes
+    assert [axis.get_title() for axis in axes] == ["ml-1m", "citeulike"]
+    bars = {round(bar.get_height(), 6) for bar in axes[0].patches if bar.get_height()}
+    assert bars == {round(x, 6) for x in (0.26 / 0.21 - 1, 0.23 / 0.21 - 1, 0.03 / 0.04 - 1, 0.02 / 0.04 - 1)}
+
+
+def test_scores_are_drawn_standardised_against_popularity():
+    """Items that nobody has are left out; the scores of the others, 1, 2 and 3, are ∓ √1.5 and 0."""
+    scores = {"Teacher": np.array([9.0, 1, 2, 3]), "RD": np.array([9.0, 3, 2, 1])}
+    figure = unkd.score_against_popularity(np.array([0, 1, 10, 100]), scores)
+    teacher, rd, unused = figure.axes
+    assert (teacher.get_title(), rd.get_title(), unused.get_visible()) == ("Teacher", "RD", False)
+    np.testing.assert_allclose(teacher.collections[0].get_offsets(), [[1, -(1.5**0.5)], [10, 0], [100, 1.5**0.5]])
+    np.testing.assert_allclose(rd.collections[0].get_offsets()[:, 1], [1.5**0.5, 0, -(1.5**0.5)])
+    assert [axis.texts[0].get_text() for axis in (teacher, rd)] == ["Spearman ρ = 1.00", "Spearman ρ = -1.00"]
+
+
+def test_effects_in_the_world_are_drawn():
+    axis = unkd.world_plane(EFFECTS).axes[0]
+    assert axis.collections[0].get_offsets().tolist() == EFFECTS[["affinity", "popularity"]].values.tolist()
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["Teacher", "RD"]
+
+
+def drawn_graph(axis):
+    """(nodes, arrow → its line) of a causal graph as drawn."""
+    nodes = {xy[:2]: letter for letter, xy in unkd.NODES.items()}
+    arrows = {nodes[arrow.xyann] + nodes[arrow.xy]: arrow.arrow_patch.get_linestyle() for arrow in axis.texts
+              if hasattr(arrow, "arrow_patch")}
+    return {text.get_text() for text in axis.texts if len(text.get_text()) == 1}, arrows
+
+
+def test_causal_graphs():
+    """The paper's: U → M ← I → Z → Y ← M, and with Z given, Z → Y cut."""
+    nodes, arrows = drawn_graph(unkd.causal_graph().axes[0])
+    assert nodes == set("UIMZY") and arrows == dict.fromkeys(["UM", "IM", "MY", "IZ", "ZY"], "-")
+    figure = unkd.cut_graph()
+    nodes, arrows = drawn_graph(figure.axes[0])
+    assert nodes == set("UIMZY×") and arrows == dict.fromkeys(["UM", "IM", "MY", "IZ"], "-") | {"ZY": ":"}
+    filled = [tuple(circle.get_offsets()[0]) for circle in figure.axes[0].collections
+              if circle.get_facecolor()[0].tolist() != [1, 1, 1, 1]]
+    assert filled == [unkd.NODES["Z"][:2]]
+
+
+def test_drawn_pairs_stand_where_their_items_do():
+    """Items 0 and 5 were seen; two pairs in the first group, one in the second."""
+    popularity, scores = torch.tensor([90, 80, 70, 3, 2, 1, 60]), torch.tensor([9.0, 8, 7, 6, 5, 4, 3])
+    group, unseen = torch.tensor([0, 0, 0, 1, 1, 1, 0]), torch.tensor([1, 2, 3, 4, 6])
+    better, worse = torch.tensor([1, 2, 3]), torch.tensor([2, 6, 4])
+    axis = unkd.drawn_pairs(popularity, scores, group, unseen, better, worse).axes[0]
+    points = [part.get_offsets().tolist() for part in axis.collections]  # of each group its items, then the better ones
+    assert points == [[[80, 8], [70, 7], [60, 3]], [[80, 8], [70, 7]], [[3, 6], [2, 5]], [[3, 6]]]
+    assert [line.get_xydata().tolist() for line in axis.lines] == [
+        [[80, 8], [70, 7]], [[70, 7], [60, 3]], [[3, 6], [2, 5]]]
+    colours = [tuple(part.get_facecolor()[0][:3]) for part in axis.collections]
+    assert colours[0] == colours[1] != colours[2] == colours[3]
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["1", "2"]
+
+
+def test_mixing_draws_points_neighbours_and_mixtures():
+    points, neighbours = np.array([[0.0, 0], [1, 1], [2, 0], [50, 50]]), np.array([1, 2])
+    mixtures = {"soft": np.array([[0.5, 0.5], [0.7, 0.1]]), "hard": np.array([[1.0, 0.0]])}
+    figure = mkd.mixing(points, 0, neighbours, mixtures)
+    assert [axis.get_title() for axis in figure.axes] == ["soft", "hard"]
+    for axis, mixed in zip(figure.axes, mixtures.values()):
+        drawn = {part.get_label(): part.get_offsets().tolist() for part in axis.collections}
+        assert drawn["mixed"] == mixed.tolist() and drawn["its neighbours"] == points[neighbours].tolist()
+        assert drawn["the item"] == [[0, 0]] and axis.collections[0].get_offsets().tolist() == points.tolist()
+        assert axis.get_xlim()[1] < 5  # cut to what is near
+
+
+def test_labels_are_drawn_in_the_scores_order():
+    distributions = {"γ = 1": np.array([0.2, 0.5, 0.3]), "γ = 0": np.array([0.1, 0.1, 0.8])}
+    axis = mkd.labels(np.array([1.0, 3.0, 2.0]), distributions, "items").axes[0]
+    assert {line.get_label(): line.get_xydata().tolist() for line in axis.lines} == {
+        "γ = 1": [[1, 0.5], [2, 0.3], [3, 0.2]], "γ = 0": [[1, 0.1], [2, 0.8], [3, 0.1]]}
+    assert axis.get_xlabel() == "items"
+
+
+def test_every_drawing_is_drawn_here():
+    """A new one gets a test of its own."""
+    tested = {"shares", "change_over_student", "score_against_popularity", "world_plane", "causal_graph", "cut_graph",
+              "drawn_pairs", "mixing", "labels"}
+    functions = [function for module in (unkd, mkd, both) for function in vars(module).values()
+                 if inspect.isfunction(function) and function.__module__ == module.__name__]
+    assert {f.__name__ for f in functions if inspect.signature(f).return_annotation is Figure} == tested

@@ -1,0 +1,143 @@
+"""The plan: every run behind the tables, what state it is in, and that the notebooks compute just these."""
+
+import inspect
+import json
+import re
+
+import nbformat
+import pytest
+from runs_helpers import METRICS, computed, files
+
+import rkd
+from rkd.__main__ import main
+from rkd.evaluate import METRICS as MEASURED
+from rkd.store import key_of
+from rkd.study.papers import both, mkd, unkd
+from rkd.study.plan import STUDIES, plan
+from rkd.study.reproduce import ROOT
+from rkd.study.scales import SCALES
+from rkd.study.study import Study
+
+SMOKE = SCALES["smoke"]
+
+
+def runs_of(notebook) -> set:
+    """The runs of a notebook's studies, and their teachers'."""
+    studies = [study(SMOKE, SMOKE.datasets) for study in STUDIES[notebook]]
+    runs = {run for study in studies for group in study.groups.values() for run in group}
+    return runs | {run.teacher for run in runs if run.distils}
+
+
+def test_every_run_stands_once_with_its_notebooks():
+    rows = plan("smoke", "cpu")
+    found = {row["key"]: row for row in rows}
+    assert len(found) == len(rows) and all(row["state"] == "to train" for row in rows)
+    keys = {notebook: {key_of(run, "cpu"): run for run in runs_of(notebook)} for notebook in STUDIES}
+    assert {key: row["notebooks"] for key, row in found.items()} == {
+        key: sorted(notebook for notebook in STUDIES if key in keys[notebook]) for of in keys.values() for key in of}
+    for of in keys.values():
+        for key, run in of.items():
+            assert found[key].items() >= run.as_dict().items() and found[key]["label"] == str(run)
+    assert {row["method"] for row in rows if "02_unkd" in row["notebooks"]} == set(unkd.COMPARED)
+    assert {row["dataset"] for row in rows} == {"synthetic", "synthetic-world"}
+
+
+def test_the_state_of_a_run_as_it_is_computed(monkeypatch):
+    """The plain student alone, then a new metric: nothing is to be trained again."""
+    run = SMOKE.runs("synthetic", ["none"])[0]
+    key = key_of(run, "cpu")
+    before = {row["key"]: row for row in plan("smoke", "cpu")}
+    assert (before[key]["state"], before[key]["seconds"]) == ("to train", 0.0)  # nothing is known yet of what it takes
+    (result,), _ = computed([run])
+    after = {row["key"]: row for row in plan("smoke", "cpu")}
+    assert list(after) == list(before)
+    assert (after[key]["state"], after[key]["seconds"]) == ("done", round(result.seconds, 1))
+    others = [row for row in after.values() if row["key"] != key]
+    assert all(row["state"] == "to train" for row in others)
+    for row in others:  # as the one run that is known, by epochs and pairs
+        pairs = len(rkd.split_of(row["dataset"], row["split"], row["split_seed"]).train)
+        expected = result.seconds_per_epoch / result.provenance["pairs"] * pairs * row["epochs"]
+        assert row["seconds"] == pytest.approx(expected, abs=0.051)
+    monkeypatch.setitem(MEASURED, "first", lambda found, k: found.hits[:, 0])
+    measured = {row["key"]: row for row in plan("smoke", "cpu")}
+    assert measured[key] == after[key] | {"state": "to measure"} and len(measured) == len(after)
+    assert {k: row for k, row in measured.items() if k != key} == {row["key"]: row for row in others}
+    computed([run])
+    assert {row["key"]: row["state"] for row in plan("smoke", "cpu")}[key] == "done"
+    (weights,) = files(".safetensors")
+    assert result.metrics.keys() == METRICS  # as they were
+    weights.write_bytes(weights.read_bytes()[:-1])
+    assert {row["key"]: row["state"] for row in plan("smoke", "cpu")}[key] == "to train"
+
+
+def test_seconds_are_those_of_like_runs():
+    """Of the same backbone and method, where the cache has one; else of any."""
+    runs = [SMOKE.runs("synthetic", [method], split="ratio")[0] for method in ("none", "teacher")]
+    (plain, teacher), _ = computed(runs)
+    costs = [r.seconds_per_epoch / r.provenance["pairs"] for r in (plain, teacher)]
+    for row in plan("smoke", "cpu"):
+        if row["state"] == "to train":
+            pairs = len(rkd.split_of(row["dataset"], row["split"], row["split_seed"]).train)
+            like = {("mf", "none"): costs[0], ("mf", "teacher"): costs[1]}
+            cost = like.get((row["backbone"], row["method"]), sum(costs) / 2)
+            assert row["seconds"] == pytest.approx(cost * pairs * row["epochs"], abs=0.051)
+
+
+def test_an_unknown_scale(capsys):
+    with pytest.raises(ValueError, match="unknown scale 'huge': choose from smoke, laptop, paper"):
+        plan("huge")
+    assert main(["plan", "--scale", "huge"]) == 2 and "unknown scale 'huge'" in capsys.readouterr().err
+
+
+def test_the_command_line_prints_an_object_a_line(capsys):
+    assert main(["plan", "--scale", "smoke", "--device", "cpu", "--json"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [json.loads(line) for line in lines] == plan("smoke", "cpu")
+    assert all(json.loads(line).keys() >= {"key", "state", "seconds"} for line in lines)
+
+
+def test_the_command_line_in_words(capsys):
+    run = SMOKE.runs("synthetic", ["none"])[0]
+    computed([run])
+    assert main(["plan", "--scale", "smoke", "--device", "cpu"]) == 0
+    *lines, last = capsys.readouterr().out.splitlines()
+    rows = plan("smoke", "cpu")
+    assert [line.split()[0] for line in lines] == [row["key"] for row in rows]
+    assert next(line for line in lines if line.startswith(key_of(run, "cpu"))).split()[1] == "done"
+    assert re.fullmatch(rf"{len(rows)} runs; {len(rows) - 1} to train, about \d+\.\d minutes of one core", last)
+
+
+# -------------------------------------------------------------------------------------------------------- the notebooks
+
+def test_every_study_of_a_paper_is_planned():
+    functions = [f for module in (unkd, mkd, both) for f in vars(module).values() if inspect.isfunction(f)]
+    studies = {f for f in functions if list(inspect.signature(f).parameters) == ["scale", "datasets"]
+               and inspect.signature(f).return_annotation is Study}
+    planned = [study for studies in STUDIES.values() for study in studies]
+    assert set(planned) == studies and len(planned) == len(studies) == 10
+
+
+def test_every_notebook_is_planned():
+    assert list(STUDIES) == sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("notebook", STUDIES)
+def test_a_notebook_computes_its_planned_studies_and_nothing_else(notebook):
+    """Besides, it may compute a few of their runs beforehand, to look at a model."""
+    cells = nbformat.read(ROOT / "notebooks" / f"{notebook}.ipynb", as_version=4).cells
+    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    made = re.findall(r"\b(unkd|mkd|both)\.(\w+)\(scale, datasets\)", code)
+    assert [f"rkd.study.papers.{module}.{name}" for module, name in made] == [
+        f"{study.__module__}.{study.__name__}" for study in STUDIES[notebook]]
+    computes = len(re.findall(r"(?<!\brkd)\.compute\(JOBS\)", code))
+    assert computes == len(made), code
+    beforehand = re.findall(r"\brkd\.compute\(", code)
+    of_tuned = re.findall(r"rkd\.compute\(\s*\[mkd\.tuned_run\(", code) + re.findall(
+        r'rkd\.compute\(scale\.runs\(name, \["teacher"\]\)\[:1\]', code)
+    assert len(beforehand) == len(of_tuned)
+
+
+def test_runs_computed_beforehand_are_runs_of_the_studies():
+    for notebook in ("04_nkd", "05_cpd", "06_sld"):
+        assert {mkd.tuned_run(SMOKE, SMOKE.datasets, method) for method in ("none", "teacher")} <= runs_of(notebook)
+    assert SMOKE.runs("synthetic", ["teacher"])[0] in runs_of("02_unkd")

@@ -1,0 +1,331 @@
+"""Studies, and what is made of any: tables, tests, verdicts, figures, and files with provenance; on results by hand."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import pyplot
+from runs_helpers import files, tiny
+from scipy.stats import ttest_rel
+from study_helpers import all_results, result, study_of
+
+from rkd import METHODS, Run
+from rkd.methods import label_of
+from rkd.stats import holm
+from rkd.study import figures, tables
+from rkd.study.papers import unkd
+from rkd.study.provenance import provenance_of
+from rkd.study.study import Study, answer, as_tuned, compare, named, verdicts
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    """No figure is left open."""
+    yield
+    pyplot.close("all")
+
+
+@pytest.fixture
+def results():
+    return all_results()
+
+
+@pytest.fixture
+def study(results):
+    return study_of(results)
+
+
+# -------------------------------------------------------------------------------------------------------------- studies
+
+def test_a_study_is_computed_group_by_group_and_each_run_once():
+    groups = {"plain": [tiny(seed=0), tiny(seed=1)], "rd": [tiny("rd")], "again": [tiny(seed=1)]}
+    study = Study(groups).compute(1)
+    assert study.groups == groups and list(study.results) == ["plain", "rd", "again"]
+    assert {label: [r.run for r in study[label]] for label in study.results} == groups
+    assert study["again"][0].key == study["plain"][1].key and study["plain"][0].key != study["plain"][1].key
+    assert len(files()) == 4  # the teacher's among them
+    assert [r.key for r in study] == [r.key for label in ("plain", "rd") for r in study[label]]
+
+
+def test_parts_of_a_study():
+    by_hand = {"plain": [result("none", 0), result("none", 1)], "rd": [result("rd", backbone="lightgcn")],
+               "K = 2": [result("rd", dim=20), result("rd", backbone="lightgcn", dim=20)]}
+    study = study_of(**by_hand)
+    some = study.only(label for label in ("K = 2", "plain"))
+    assert list(some.groups) == list(some.results) == ["K = 2", "plain"] and some["plain"] is study["plain"]
+    on_graph = study.where(backbone="lightgcn")
+    assert list(on_graph.groups) == list(on_graph.results) == ["rd", "K = 2"]
+    assert on_graph["K = 2"] == by_hand["K = 2"][1:] and on_graph.groups["K = 2"] == [by_hand["K = 2"][1].run]
+    assert study.where(backbone="mf", seed=1).results == {"plain": by_hand["plain"][1:]}
+    whole = on_graph | study.only(["plain"])
+    assert list(whole.groups) == ["rd", "K = 2", "plain"] and whole["plain"] == by_hand["plain"]
+    with pytest.raises(KeyError, match="nothing"):
+        study.only(["nothing"])
+
+
+def test_parts_of_a_study_before_it_is_computed():
+    study = Study({"plain": [tiny()], "rd": [tiny("rd"), tiny("rd", backbone="lightgcn")]})
+    assert study.only(["rd"]) == Study({"rd": study.groups["rd"]})
+    assert study.where(backbone="mf") == Study({"plain": [tiny()], "rd": [tiny("rd")]}) and list(study) == []
+
+
+def test_tidy_rows(results):
+    frame = study_of(first=results[:2], rd=[result("rd", dataset="citeulike", backbone="lightgcn", dim=20)]).tidy()
+    assert frame.columns.tolist() == ["label", "dataset", "backbone", "method", "dim", "seed", "metric", "value"]
+    assert len(frame) == 3 * 5
+    assert frame[frame["metric"] == "recall@10"].values.tolist() == [
+        ["first", "ml-1m", "mf", "teacher", 100, 0, "recall@10", 0.1],
+        ["first", "ml-1m", "mf", "teacher", 100, 1, "recall@10", 0.11],
+        ["rd", "citeulike", "lightgcn", "rd", 20, 0, "recall@10", 0.1]]
+
+
+def test_values_and_levels_by_hand(study):
+    assert study.values("rd", "popular/recall@10").tolist() == [0.25, 0.27]
+    assert study.level("rd")["popular/recall@10"] == pytest.approx(0.26)
+    levels = study.levels
+    assert list(levels.index) == ["teacher", "none", "rd", "cd"]
+    assert levels["popular/recall@10"].tolist() == pytest.approx([0.31, 0.21, 0.26, 0.23])
+    assert levels.loc["cd", "unpopular/recall@10"] == 0.02
+
+
+def test_a_table_of_named_groups_by_hand(results):
+    """A row per group, in order; one seed has no spread."""
+    study = study_of(all=results[:2], rd=results[4:5])
+    table = study.table(["recall@10", "unpopular/recall@10"])
+    assert table.loc["all"].tolist() == ["0.1050 ± 0.0071", "0.0600 ± 0.0000"]
+    assert table.loc["RD"].tolist() == ["0.1000", "0.0300"] and list(table.index) == ["all", "RD"]
+    assert table.columns.tolist() == ["recall@10", "unpopular/recall@10"]
+    assert study.table(["recall@10"], ["rd", "all"]).index.tolist() == ["RD", "all"]
+    assert study.table(["recall@10"], {"rd": "first"})["recall@10"].to_dict() == {"first": "0.1000"}
+
+
+def test_names_in_tables():
+    assert {label: named(label) for label in ("none", "de-rrd", "unkd, tail", "K = 4", "plain student", "Mine")} == {
+        "none": "Student", "de-rrd": "DE-RRD", "unkd, tail": "UnKD, tail", "K = 4": "K = 4",
+        "plain student": "plain student", "Mine": "Mine"}
+    assert all(named(name) == method.label == label_of(name) for name, method in METHODS.items())
+
+
+def test_costs_are_medians_over_the_plain_students():
+    study = study_of(none=[result("none", s, per_epoch=t) for s, t in ((0, 1.0), (1, 2.0), (2, 30.0))],
+                     rd=[result("rd", s, per_epoch=t) for s, t in ((0, 5.0), (1, 3.0), (2, 0.1))])
+    assert study.costs(["rd", "none"]).to_dict() == {"RD": 1.5, "Student": 1.0}
+    assert study.costs(["none"], unit="rd").to_dict() == {"Student": pytest.approx(2 / 3)}
+
+
+def users(method, values):
+    """Results of two seeds whose users' recall is this, ± 0.1."""
+    return [result(method, seed, by_user={"recall@10": [v + shift for v in values], "ndcg@10": values})
+            for seed, shift in ((0, 0.1), (1, -0.1))]
+
+
+@pytest.fixture
+def by_users():
+    rng = np.random.default_rng(0)
+    ours = rng.random(40)
+    return {"rd": ours, "none": ours - 0.3 + 0.05 * rng.random(40), "cd": rng.random(40)}
+
+
+def test_paired_tests_of_groups(by_users):
+    """Over each user's mean over seeds, against every other group or those named; Holm's over a metric's rivals."""
+    study = study_of(**{name: users(name, values.tolist()) for name, values in by_users.items()})
+    tests = study.tests("rd", ["recall@10", "ndcg@10"])
+    assert tests.index.tolist() == [(m, rival) for m in ("recall@10", "ndcg@10") for rival in ("Student", "CD")]
+    assert tests.index.names == ["metric", "against"]
+    expected = [ttest_rel(by_users["rd"], by_users[rival]).pvalue for rival in ("none", "cd")]
+    for metric in ("recall@10", "ndcg@10"):
+        np.testing.assert_allclose(tests.loc[metric, "p"], expected, rtol=1e-4)
+        np.testing.assert_allclose(tests.loc[metric, "p_holm"], holm(np.array(expected)), rtol=1e-4)
+    assert tests.loc[("ndcg@10", "Student"), "difference"] == pytest.approx((by_users["rd"] - by_users["none"]).mean())
+    some = study.tests("rd", ["recall@10"], ["cd", "rd"])
+    assert some.index.tolist() == [("recall@10", "CD")] and some["p"].iloc[0] == some["p_holm"].iloc[0]
+
+
+def test_verdicts_on_tests(by_users):
+    study = study_of(**{name: users(name, values.tolist()) for name, values in by_users.items()})
+    tests = study.tests("rd", ["ndcg@10"])
+    yes, undecided = tests["difference"]
+    assert verdicts(tests, "RD") == (f"ndcg@10: RD above Student: yes ({yes:+.4f})\n"
+                                     f"ndcg@10: RD above CD: undecided ({undecided:+.4f})")
+    assert verdicts(-tests.assign(p_holm=-tests["p_holm"]), "RD").startswith("ndcg@10: RD above Student: no (-0.2")
+    longer = pd.concat({"ml-1m": tests})
+    assert verdicts(longer, "RD").splitlines()[0] == f"ml-1m, ndcg@10: RD above Student: yes ({yes:+.4f})"
+
+
+def test_verdicts_over_seeds(study, capsys):
+    """Popular Recall@10 of teacher and CD over two seeds: 0.30, 0.32 and 0.22, 0.24; standard errors 0.01 each."""
+    assert study.above("teacher", "cd", "popular/recall@10") == "popular/recall@10: Teacher above CD: yes"
+    assert study.above("cd", "teacher", "popular/recall@10") == "popular/recall@10: CD above Teacher: no"
+    assert study.below("cd", "teacher", "popular/recall@10") == "popular/recall@10: CD below Teacher: yes"
+    assert study.below("cd", "none", "popular/recall@10") == (
+        "popular/recall@10: CD below Student: within the spread of the seeds")
+    compare("the teacher is above", *(study.values(label, "popular/recall@10") for label in ("teacher", "cd")))
+    assert capsys.readouterr().out == "the teacher is above: yes\n"
+    assert (answer("so it is", True), answer("so it is", False)) == ("so it is: yes", "so it is: no")
+
+
+def test_sweeps_of_groups_by_hand():
+    """Of labels "SETTING = x" and "SETTING × x" alone, x as a number."""
+    labels = {"K = 2": 0.2, "K = 10": 0.4, "α = 0.25": 0.1, "cpd × 4": 0.6, "none": 0.7, "K": 0.8, "KK = 3": 0.9}
+    study = study_of(**{label: [result("none", metrics={"recall@10": value, "ndcg@10": value / 2})]
+                        for label, value in labels.items()})
+    chosen = study.swept("K")
+    assert chosen[chosen["metric"] == "recall@10"][["x", "value"]].values.tolist() == [[2.0, 0.2], [10.0, 0.4]]
+    assert study.swept("α")["x"].tolist() == [0.25, 0.25] and study.swept("cpd")["x"].tolist() == [4.0, 4.0]
+    assert study.sweeps(["α", "K"], ["ndcg@10", "recall@10"]).to_dict("index") == {
+        ("α", 0.25): {"ndcg@10": 0.05, "recall@10": 0.1}, ("K", 2.0): {"ndcg@10": 0.1, "recall@10": 0.2},
+        ("K", 10.0): {"ndcg@10": 0.2, "recall@10": 0.4}}
+
+
+def test_what_a_run_was_given(untuned):
+    """The searched settings and those that are not as by default."""
+    run = Run("synthetic", "cd", lr=0.02, l2=0.003, weight=0.5, settings={"t1": 4.0, "refresh": 3})
+    assert as_tuned(run) == "CD as tuned: lr=0.02, l2=0.003, λ=0.5, guide=student, refresh=3, t1=4.0, temperature=20.0"
+    assert as_tuned(Run("synthetic", lr=0.02, l2=0.003)) == "Student as tuned: lr=0.02, l2=0.003"
+
+
+# --------------------------------------------------------------------------------------------------------------- tables
+
+def test_mean_and_std_over_seeds_by_hand(results):
+    table = tables.mean_std(study_of(results).tidy(), ["popular/recall@10", "unpopular/recall@10"])
+    assert list(table.columns) == ["Teacher", "Student", "RD", "CD"]
+    assert table.loc[("ml-1m", "popular/recall@10"), "RD"] == "0.2600 ± 0.0141"  # 0.25 and 0.27: 0.02 / √2
+    assert table.loc[("ml-1m", "unpopular/recall@10"), "CD"] == "0.0200 ± 0.0000"
+    one = tables.mean_std(study_of(results[:1]).tidy(), ["popular/recall@10"])
+    assert one.iloc[0, 0] == "0.3000"
+
+
+def test_means_by_data_set_and_method():
+    frame = study_of(all_results("ml-100k", "ml-1m")).tidy()
+    means = tables.means(frame, "popular/recall@10")
+    assert means["ml-1m"].to_dict() == pytest.approx({"teacher": 0.31, "none": 0.21, "rd": 0.26, "cd": 0.23})
+    assert means.xs("rd", level="method").index.tolist() == ["ml-100k", "ml-1m"] and len(means) == 8
+
+
+def test_a_saved_table_reads_back_in_every_form(results, tmp_path, monkeypatch):
+    monkeypatch.setenv("RKD_FIGURES", str(tmp_path))
+    table = unkd.table1(study_of(results).tidy())
+    assert tables.save_table(table, "t", "laptop", study_of(results)) is table
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "laptop" / "t.csv"), table.reset_index(), check_dtype=False)
+    assert r"0.2100 $\pm$ 0.0141" in (tmp_path / "laptop" / "t.tex").read_text()
+    assert "| 0.2100 ± 0.0141 " in (tmp_path / "laptop" / "t.md").read_text()
+    kept = json.loads((tmp_path / "laptop" / "t.provenance.json").read_text())
+    assert kept["seeds"] == [0, 1] and kept["runs"] == 8 and kept["seconds"] == 16 and kept["commits"] == ["abc"]
+    assert kept["data"] == {"ml-1m": {"split": "unkd, seed 0", "fingerprint": "f", "device": "cpu (x)", "torch": "2",
+                                      "instructions": "avx2"}}
+
+
+def test_a_note_stands_under_the_saved_table(results, tmp_path, monkeypatch):
+    monkeypatch.setenv("RKD_FIGURES", str(tmp_path))
+    table = pd.DataFrame({("MF", "recall@10", "ours"): ["0.1010 ± 0.0014 †"]},
+                         index=pd.MultiIndex.from_tuples([("ml-1m", "Student")], names=["dataset", "method"]))
+    tables.save_table(table, "t3", "laptop", results, note=unkd.MARK_MEANS)
+    assert (tmp_path / "laptop/t3.md").read_text().endswith(f"\n\n{unkd.MARK_MEANS}\n")
+    latex = (tmp_path / "laptop/t3.tex").read_text()
+    assert r"0.1010 $\pm$ 0.0014 $^\dagger$" in latex and r"p $<$ 0.05" in latex and "†" not in latex
+    assert list(pd.read_csv(tmp_path / "laptop/t3.csv").columns)[:3] == ["dataset", "method", "MF recall@10 ours"]
+
+
+# ----------------------------------------------------------------------------------------------------------- provenance
+
+@pytest.mark.parametrize("field", ["split", "fingerprint", "device", "torch", "instructions"])
+def test_results_that_do_not_belong_together_make_no_table_and_no_figure(results, field, tmp_path, monkeypatch):
+    monkeypatch.setenv("RKD_FIGURES", str(tmp_path))
+    results[3] = replace(results[3], provenance=results[3].provenance | {field: "other"})
+    mixed = f"results of mixed provenance on ml-1m .{field}: .*'other'"
+    with pytest.raises(ValueError, match=mixed):
+        tables.save_table(unkd.table1(study_of(results).tidy()), "t", "laptop", results)
+    with pytest.raises(ValueError, match=mixed):
+        figures.save_figure(unkd.causal_graph(), "f", "laptop", results)
+    assert not list((tmp_path / "laptop").iterdir())
+
+
+def test_provenance_tells_settings_apart(results):
+    assert provenance_of(results)["settings"] == provenance_of(results[::-1])["settings"]
+    assert provenance_of(results)["settings"] != provenance_of(results[1:])["settings"]
+
+
+def test_provenance_of_several_data_sets_and_a_run_that_stands_twice(results):
+    other = replace(result("rd", 5, "citeulike"), seconds=0.6)
+    other.provenance |= {"dirty": True, "instructions": "native"}
+    found = provenance_of([*results, results[0], other])
+    assert {name: entry["instructions"] for name, entry in found["data"].items()} == {
+        "ml-1m": "avx2", "citeulike": "native"}
+    assert (found["runs"], found["seeds"]) == (9, [0, 1, 5])
+    assert found["seconds"] == 17  # 8 · 2 + 0.6: a run that stands twice took its time once
+    assert found["commits"] == ["abc", "abc+dirty"] and found["packages"].keys() >= {"torch", "numpy", "pandas"}
+
+
+# -------------------------------------------------------------------------------------------------------------- figures
+
+def test_figures_are_the_same_bytes_whenever_they_are_drawn(results, tmp_path, monkeypatch):
+    figures.use_style()
+    written = []
+    for place in ("one", "two"):
+        monkeypatch.setenv("RKD_FIGURES", str(tmp_path / place))
+        figures.save_figure(unkd.causal_graph(), "graph", "laptop")
+        figures.save_figure(unkd.change_over_student(study_of(results).tidy()), "change", "laptop", results)
+        written.append([(tmp_path / place / "laptop" / f"{name}.{kind}").read_bytes()
+                        for name in ("graph", "change") for kind in ("png", "svg")])
+    assert written[0] == written[1]
+    beside = sorted(path.name for path in (tmp_path / "two" / "laptop").glob("*.json"))
+    assert beside == ["change.provenance.json"]  # what is drawn from no result has none
+
+
+def test_pareto_front_by_hand():
+    points = pd.DataFrame({"x": [1, 2, 3, 2, 3, 1], "y": [3, 2, 1, 1, 1, 2]}, index=list("abcdef"))
+    assert figures.pareto_front(points)[lambda front: front].index.tolist() == ["a", "b", "c", "e"]  # c and e are equal
+
+
+def test_the_plane_draws_points_names_and_front():
+    """Teachers are drawn but not on the front; b is beaten by a."""
+    points = pd.DataFrame({"name": ["t", "a", "b", "c"], "kind": ["teacher", "tuned", "tuned", "ours"],
+                           "recall@10": [0.9, 0.2, 0.1, 0.1], "unpopular/recall@10": [0.9, 0.3, 0.25, 0.4]})
+    axis = figures.plane(points).axes[0]
+    assert axis.collections[0].get_offsets().tolist() == points[["recall@10", "unpopular/recall@10"]].values.tolist()
+    assert [line.get_xydata().tolist() for line in axis.lines if len(line.get_xydata())] == [[[0.1, 0.4], [0.2, 0.3]]]
+    assert [text.get_text() for text in axis.texts if text.get_text()] == ["t", "a", "b", "c"]
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["teacher", "tuned", "ours"]
+
+
+def test_a_sweep_shows_the_means_it_is_given(results):
+    frame = pd.concat([study_of(results[2:4]).tidy().assign(x=1), study_of(results[4:6]).tidy().assign(x=2)])
+    level = pd.Series({"recall@10": 0.5, "popular/recall@10": 0.5, "unpopular/recall@10": 0.5})
+    figure = figures.sweep({"K": frame}, {"plain student": level, "teacher": 2 * level})
+    lines = {line.get_label(): line.get_ydata() for line in figure.axes[1].lines}
+    assert figure.axes[1].containers[0].lines[0].get_ydata().tolist() == pytest.approx([0.21, 0.26])
+    assert lines["plain student"][0] == 0.5 and lines["teacher"][0] == 1
+    assert [text.get_text() for text in figure.axes[2].get_xticklabels()] == ["1", "2"]
+
+
+def test_size_against_quality_draws_each_methods_means(results):
+    student = study_of(results[2:4]).tidy()
+    frame = pd.concat([student.assign(dim=5), student.assign(dim=10, value=0.3)])
+    figure = figures.size_against_quality(frame, pd.Series({"recall@10": 0.4}), {"recall@10": "Recall@10"})
+    student, teacher = figure.axes[0].lines
+    assert student.get_ydata().tolist() == pytest.approx([0.105, 0.3]) and student.get_xdata().tolist() == [5, 10]
+    assert student.get_label() == "Student" and teacher.get_ydata()[0] == 0.4
+
+
+def test_heat_maps_share_one_scale():
+    figure = figures.heat_maps({"a": np.eye(3) / 4, "b": np.full((3, 3), 0.5)}, "share")
+    assert [axis.collections[0].get_clim() for axis in figure.axes[:2]] == [(0, 0.5), (0, 0.5)]
+    assert figure.axes[0].collections[0].get_array().reshape(3, 3)[0].tolist() == [0.25, 0, 0]
+
+
+def test_curves_draw_the_histories():
+    histories = {"one": [{"epoch": 5, "loss": 0.4, "x": 1}, {"epoch": 10, "loss": 0.3, "x": 2}],
+                 "two": [{"epoch": 5, "loss": 0.2, "x": 3}]}
+    axis = figures.curves(histories, "loss", "the loss").axes[0]
+    assert {line.get_label(): line.get_xydata().tolist() for line in axis.lines} == {
+        "one": [[5, 0.4], [10, 0.3]], "two": [[5, 0.2]]}
+    assert axis.get_ylabel() == "the loss" and axis.get_ylim()[0] == 0
+
+
+def test_bars_are_drawn_in_order_from_the_top():
+    axis = figures.bars(pd.Series({"RD": 1.5, "CD": 2.25}), "seconds").axes[0]
+    assert [bar.get_width() for bar in axis.patches] == [1.5, 2.25] and axis.yaxis_inverted()
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["RD", "CD"] and axis.get_xlabel() == "seconds"
+    assert [text.get_text() for text in axis.texts] == ["1.50", "2.25"]
