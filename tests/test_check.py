@@ -261,4 +261,4 @@ def test_a_broken_number_of_a_committed_notebook_is_found(tmp_path, original):
     copy.write_text(json.dumps(notebook), encoding="utf-8")
     before, after = (check_notebook(path, ROOT, ROOT / "figures" / "laptop") for path in (original, copy))
     assert after[1] == before[1] and len(after[0]) == len(before[0]) + 1
-    assert sum("98.7654 stands in no output" in line for line in after[0]) == 1
+    assert sum("98.7654" in line and "stands in no output" in line for line in after[0]) == 1
