@@ -25,10 +25,15 @@ def tuned(fingerprint: str, backbone: str, method: str | type[Method], choice: s
 
     choice : "accuracy", the best NDCG@10, or "tail", the best unpopular Recall@10 among those within 2 % of it.
 
-    Fallbacks, the nearest first, for each setting that was not chosen for data, split, backbone and method:
-    the plain student (for a teacher: the teacher) of the same backbone and data, then of the same on MovieLens-100K;
-    the method on MF and the same data, then on MF and MovieLens-100K; each on the same split, then on "unkd"; last lr
-    0.001, l2 0.01, batch_size 2048 (the papers'), and the method's own weight. batch_size never comes from other data.
+    Fallbacks, nearest first, for a setting that was not chosen for these data, split, backbone and method:
+
+    1. the plain student (for a teacher: the teacher) of the same backbone on the same data,
+    2. the same on MovieLens-100K,
+    3. the method on MF and the same data,
+    4. the method on MF and MovieLens-100K; each of these on the same split, then on "unkd";
+    5. lr 0.001, l2 0.01, batch_size 2048 (the papers'), and the method's own weight.
+
+    batch_size never comes from other data.
     """
     found = method_of(method)
     plain = "teacher" if found.teaches else "none"

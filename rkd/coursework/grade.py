@@ -130,7 +130,7 @@ def grade(path: Path, known: list[Exercise], limits: Limits = LIMITS) -> Grade:
     defined = {name for cell in cells if cell.code for name in DEFINED.findall(cell.source)}
     exercise = recognised(path, {cell.id for cell in cells} | defined, known)
     if exercise is None:
-        result.notes.append("it is of no exercise known here: neither its cells nor its name tell of which")
+        result.notes.append("not recognised: no grade_id, function name or file name matches an exercise")
         return result
     result.exercise = exercise.name
     texts = {cell.id: cell.source.strip() for cell in cells}

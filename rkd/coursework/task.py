@@ -1,7 +1,7 @@
 """A task: a function that a student writes, the cases it is tried on, and what is said of a wrong answer.
 
-A wrong answer is explained by reproducing it: each task lists typical mistakes as functions that make them, and an
-answer that equals a mistake's is told so in its words.
+A wrong answer is explained by reproducing it: each task lists typical mistakes as functions that make them; if the
+answer equals a known mistake's, the student is told that mistake.
 """
 
 from collections.abc import Callable

@@ -65,7 +65,7 @@ def sweep(frames: dict[str, pd.DataFrame], levels: dict[str, pd.Series], label: 
 
 
 def pareto_front(points: pd.DataFrame) -> pd.Series:
-    """Which rows of two columns, both better when larger, no other row beats or equals in both: a boolean for each."""
+    """True for rows on the Pareto front (both columns: larger is better)."""
     values = points.to_numpy()
     beaten = (values[None] >= values[:, None]).all(2) & (values[None] > values[:, None]).any(2)  # [row, by row]
     return pd.Series(~beaten.any(1), index=points.index)
