@@ -30,7 +30,7 @@ def distill(teacher, split: Split, method: str | type[Method], *, backbone: str 
     given = {"lr": lr, "l2": l2, "weight": weight, "batch_size": batch_size}
     defaults = tuned(split.data_fingerprint, backbone, made, split=split.protocol)
     settings = {name: value for name, value in defaults.items() if name not in COMMON} | settings
-    check_settings(method, settings)
+    settings = check_settings(method, settings)
     chosen = {name: defaults[name] if value is None else value for name, value in given.items()}
     device = resolve_device(device)
     return train(BACKBONES[backbone](split, dim, seed), split, **chosen, epochs=epochs, seed=seed, device=device,

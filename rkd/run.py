@@ -1,6 +1,7 @@
 """A Run specifies an experiment completely; ``fit`` trains it."""
 
-from dataclasses import asdict, dataclass, field
+import os
+from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 
 import torch
@@ -9,9 +10,10 @@ from .data import Split
 from .datasets import CATALOG, load
 from .datasets.synthetic import world
 from .distillation import distill
+from .limits import plain
 from .methods import Distiller, Method, check_settings, method_of, name_of
 from .models import BACKBONES
-from .train import Fit, train
+from .train import Fit, check_training, train
 from .tuned import COMMON, tuned
 
 
@@ -19,8 +21,8 @@ from .tuned import COMMON, tuned
 class Run:
     """One experiment. What is not given takes the value tuned for the data, backbone and method, where there is one.
 
-    dataset, split, split_seed : the data (a catalog name or a path) and its division, "unkd" or "ratio"; the synthetic
-               world of seed split_seed is dataset "synthetic-world", split "affinity".
+    dataset, split, split_seed : the data (a catalog name, or a path, which becomes absolute) and its division, "unkd"
+               or "ratio"; the synthetic world of seed split_seed is dataset "synthetic-world", split "affinity".
     backbone : "mf" or "lightgcn", of teacher and student.
     method   : a name in rkd.METHODS, such as "teacher", "none" (the plain student) or "unkd"; or a class of your own.
     dim      : embedding size; 100 for teachers and 10 for students.
@@ -50,8 +52,13 @@ class Run:
     def __post_init__(self):
         if self.backbone not in BACKBONES:
             raise ValueError(f"unknown backbone {self.backbone!r}: choose from {', '.join(BACKBONES)}")
-        made, settings = method_of(self.method), dict(self.settings)
-        check_settings(made, settings)
+        for each in fields(self):
+            object.__setattr__(self, each.name, plain(getattr(self, each.name)))
+        object.__setattr__(self, "dataset", located(self.dataset))
+        check_training(lr=self.lr, l2=self.l2, weight=self.weight, epochs=self.epochs, batch_size=self.batch_size,
+                       dim=self.dim, teacher_dim=self.teacher_dim)
+        made = method_of(self.method)
+        settings = check_settings(made, dict(self.settings))
         if not self.distils and self.weight:
             raise ValueError(f"method {self.name!r} distils nothing, so it takes no weight")
         defaults = tuned(fingerprint_of(self.dataset), self.backbone, made, split=self.split)
@@ -91,14 +98,28 @@ class Run:
         return f"{self.dataset} {self.backbone} {self.name} d={self.dim} seed {self.seed}"
 
 
-@cache
+def located(dataset: str | os.PathLike) -> str:
+    """A data set's name as it is, the path of a file as an absolute one, so that it means the same wherever it is
+    read."""
+    name = os.fspath(dataset)
+    known = name in (*CATALOG, "synthetic", "synthetic-world")
+    return name if known or not os.path.lexists(os.path.expanduser(name)) else os.path.abspath(os.path.expanduser(name))
+
+
 def split_of(run_or_name: "Run | str", protocol: str = "unkd", seed: int = 0) -> Split:
-    """The split of a run, or of a data set by name; loaded once in a process."""
+    """The split of a run, or of a data set by name; loaded once in a process, a file once for each change of it."""
     if isinstance(run_or_name, Run):
         return split_of(run_or_name.dataset, run_or_name.split, run_or_name.split_seed)
-    if (run_or_name, protocol) == ("synthetic-world", "affinity"):
+    name = located(run_or_name)
+    state = os.stat(name) if os.path.isabs(name) else None
+    return _split(name, protocol, seed, state and (state.st_mtime_ns, state.st_size, state.st_ino))
+
+
+@cache
+def _split(name: str, protocol: str, seed: int, state: tuple | None) -> Split:
+    if (name, protocol) == ("synthetic-world", "affinity"):
         return world(seed=seed).split
-    return load(run_or_name).split(protocol, seed)
+    return load(name).split(protocol, seed)
 
 
 def fingerprint_of(dataset: str) -> str:

@@ -12,6 +12,7 @@ from .batch import Batch
 from .data import Split
 from .device import keep_memory, resolve_device
 from .hits import ndcg, rank, recall
+from .limits import ABOVE_0, FROM_0, FROM_1, check
 from .losses import BPR
 from .models import MF
 from .sampling import NegativeSampler
@@ -57,10 +58,8 @@ def train(model: MF, split: Split, *, lr: float = 1e-3, l2: float = 1e-2, epochs
 
     Raises ValueError for settings out of range, or where a score ceases to be a number.
     """
-    if lr <= 0 or l2 < 0 or weight < 0 or min(epochs, batch_size, evaluate_every, patience) < 1:
-        raise ValueError("lr must be above 0, l2 and weight 0 or more, epochs, batch_size, evaluate_every and patience "
-                         f"1 or more; not {lr=}, {l2=}, {weight=}, {epochs=}, {batch_size=}, {evaluate_every=}, "
-                         f"{patience=}")
+    check_training(lr=lr, l2=l2, weight=weight, epochs=epochs, batch_size=batch_size, evaluate_every=evaluate_every,
+                   patience=patience)
     device = resolve_device(device)
     clock = time.process_time if device.type == "cpu" else time.perf_counter
     start = clock()
@@ -103,6 +102,17 @@ def train(model: MF, split: Split, *, lr: float = 1e-3, l2: float = 1e-2, epochs
     bar.close()
     fit.seconds = clock() - start
     return fit
+
+
+LIMITS = {"lr": ABOVE_0, "l2": FROM_0, "weight": FROM_0, "epochs": FROM_1, "batch_size": FROM_1, "dim": FROM_1,
+          "teacher_dim": FROM_1, "evaluate_every": FROM_1, "patience": FROM_1}
+
+
+def check_training(**given) -> None:
+    """Raises ValueError for an argument of ``train``, or a size, outside its limit; None is not checked."""
+    for name, value in given.items():
+        if value is not None:
+            check(name, value, LIMITS[name])
 
 
 def snapshot(model: MF) -> dict[str, torch.Tensor]:

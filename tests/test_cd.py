@@ -79,15 +79,6 @@ def test_cd_renews_the_students_ranking_every_refresh_epochs(world, device):
     assert changed == [4, 7]
 
 
-@pytest.mark.parametrize("settings, message", [
-    ({"guide": "nobody"}, "guide must be 'student' or 'teacher', not 'nobody'"), ({"t1": 0.0}, "t1 must be above 0"),
-    ({"t1": -1.0}, "t1 must be above 0"), ({"refresh": 0}, "refresh at least 1"),
-])
-def test_cd_settings_out_of_range(world, settings, message, device):
-    with pytest.raises(ValueError, match=message):
-        CD(world[1], world[0], seeded(device), **settings)
-
-
 def test_cd_says_so_where_users_have_too_few_items(world, device):
     split, teacher, student = world
     method = CD(teacher, split, seeded(device), n_samples=37)

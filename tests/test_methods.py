@@ -32,20 +32,19 @@ def test_a_subclass_has_the_settings_of_its_base_and_its_own(split):
     assert (Mine.label, Mine.source, Mine.search) == ("Mine", CD.source, CD.search)  # its own name in tables
     made = Mine(rkd.Given(MF(split, 6).factors()), split, torch.Generator(), guide="teacher", temperature=1.0)
     assert (made.n_samples, made.deep, made.guide) == (3, True, "teacher")
-    assert made.settings_given() == ("guide='teacher', n_samples=3, temperature=1.0, t1=2.0, t2=0.0, refresh=5, "
-                                     "deep=True")
     with pytest.raises(TypeError, match="unexpected keyword argument 'samples'"):
-        Mine(None, split, torch.Generator(), samples=3)
+        Mine(rkd.Given(MF(split, 6).factors()), split, torch.Generator(), samples=3)
 
 
-def test_a_method_is_a_name_or_a_class():
+def test_a_method_is_a_name_or_a_class(split):
     class Mine(RD):
         pass
 
     assert list(METHODS) == [*ALONE, *DISTIL] and all(issubclass(METHODS[name], Distiller) for name in DISTIL)
     for method, name, found in (("rd", "rd", RD), (RD, "rd", RD), (Mine, "Mine", Mine)):
         assert method_of(method) is distillation(method) is found and name_of(method) == name
-    for no_method in (int, RD.settings, None, OnLists(None, None, None)):
+    for no_method in (int, RD.settings, None,
+                      OnLists(MF(split, 3).factors(), split, torch.Generator())):
         with pytest.raises(TypeError, match="a method is a name or a subclass of rkd.Distiller, rkd.OnLists or"):
             method_of(no_method)
     with pytest.raises(ValueError, match="Mine's k is a int such as 30, not 2.5"):

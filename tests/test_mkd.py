@@ -81,15 +81,10 @@ def test_each_part_comes_in_proportion_to_its_weight(world, kind, device):
 
 @pytest.mark.parametrize("kind", OUTPUT)
 @pytest.mark.parametrize("settings, message", [
-    (dict(nkd=0.0, cpd=0.0, sld=0.0), "nkd, cpd, sld must be 0 or more, one of them above; not {'nkd': 0.0, "),
-    (dict(nkd=-1.0), "must be 0 or more.* not {'nkd': -1.0, 'cpd': 0.5, 'sld': 1.0}"),
-    (dict(cpd=-0.1), "must be 0 or more"), (dict(sld=-0.1), "must be 0 or more"),
-    (dict(mix="half"), "mix must be one of none, hard, soft"), (dict(alpha=2.0), "alpha must be between 0 and 1"),
-    (dict(pairwise=-1.0), "pairwise and listwise must be 0 or"),
-    (dict(listwise=-1.0), "pairwise and listwise must be 0 or"), (dict(gamma=1.5), "gamma must be between 0 and 1"),
-    (dict(sld_tau=0.0), "^gamma.*tau.* above 0.* tau=0.0"), (dict(cpd_tau=0.0), "^pairwise.*tau.* above 0.* tau=0.0"),
-    (dict(sld_temperature=0.0), "^gamma.*temperature above 0"), (dict(nkd_n_pairs=0), "n_pairs must be at least 1"),
-    (dict(cpd_n_experts=0), "n_experts and n_pairs must be at least 1"),
+    (dict(nkd=0.0, cpd=0.0, sld=0.0), "^one of nkd, cpd, sld must be above 0$"),
+    (dict(nkd=-1.0), "nkd must be 0 or more, "),
+    (dict(mix="half"), "mix must be one of none, hard, soft"), (dict(sld_tau=0.0), "sld_tau must be above 0, not 0.0"),
+    (dict(cpd_n_experts=0), "cpd_n_experts must be at least 1"),
 ])
 def test_settings_out_of_range(world, kind, settings, message, device):
     """MKD's own, and those of its parts."""

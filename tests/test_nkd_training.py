@@ -84,23 +84,6 @@ def test_a_lightgcn_teachers_inputs_are_imitated(split, device):
             assert neighbours.tolist() == brute_neighbours(*numpy(t), 5).tolist()
 
 
-@pytest.mark.parametrize("settings, message", [
-    ({"mix": "mild"}, "mix must be one of none, hard, soft and on one of both, users, items, not 'mild' and 'both'"),
-    ({"on": "pairs"}, "mix must be one of none, hard, soft and on one of both, users, items, not 'soft' and 'pairs'"),
-    *[({name: value}, f"alpha must be between 0 and 1, dropout from 0 to below 1, .*at least 1; not {said}$")
-      for name, value, said in (("alpha", -0.1, "-0.1, 0.1 and 5"), ("alpha", 1.1, "1.1, 0.1 and 5"),
-                                ("alpha", float("nan"), "nan, 0.1 and 5"), ("dropout", -0.1, "0.5, -0.1 and 5"),
-                                ("dropout", 1.0, "0.5, 1.0 and 5"), ("k", 0, "0.5, 0.1 and 0"))],
-    ({"n_experts": 0}, "n_experts and n_pairs must be at least 1, not 0 and 64"),
-    ({"n_pairs": 0}, "n_experts and n_pairs must be at least 1, not 5 and 0"),
-    ({"temperature": 1.0}, "nkd has no setting 'temperature'; it has n_experts=5, n_pairs=64, mix='soft', k=5, "),
-    ({"k": 5.0}, "nkd's k is a int such as 5, not 5.0"),
-], ids=str)
-def test_settings_that_make_no_sense(split, settings, message):
-    with pytest.raises(ValueError, match=message):
-        rkd.distill(MF(split, 6), split, "nkd", device="cpu", **OPTIONS, **settings)
-
-
 # ---------------------------------------------------------------------------------------------------------- in training
 
 @pytest.mark.parametrize("backbone", BACKBONES)

@@ -136,7 +136,7 @@ def test_what_a_run_refuses(arguments, message):
         Run("synthetic", **arguments)
 
 
-@pytest.mark.parametrize("method", [int, Mine(None, None, None), None, 3])
+@pytest.mark.parametrize("method", [int, Mine.settings, None, 3])
 def test_a_class_that_is_no_method_is_refused(method):
     with pytest.raises(TypeError, match="a method is a name or a subclass of"):
         Run("synthetic", method)

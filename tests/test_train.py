@@ -173,10 +173,12 @@ def test_the_test_data_decide_nothing(split):
     assert torch.equal(first.model.table, second.model.table) and first.history == second.history
 
 
-@pytest.mark.parametrize("bad", [{"lr": 0.0}, {"lr": -1.0}, {"l2": -0.1}, {"weight": -1.0}, {"epochs": 0},
-                                 {"batch_size": 0}, {"evaluate_every": 0}, {"patience": 0}])
+@pytest.mark.parametrize("bad", [
+    {"lr": 0.0}, {"lr": -1.0}, {"lr": float("nan")}, {"l2": -0.1}, {"l2": float("inf")}, {"weight": -1.0}, {"epochs": 0},
+    {"batch_size": 0}, {"evaluate_every": 0}, {"patience": 0}])
 def test_settings_out_of_range(split, bad):
-    with pytest.raises(ValueError, match="lr must be above 0, l2 and weight 0 or more"):
+    (name, value), = bad.items()
+    with pytest.raises(ValueError, match=f"^{name} must be .*, not {value}$"):
         train(MF(split, 3), split, **bad)
 
 

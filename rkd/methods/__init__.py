@@ -49,16 +49,9 @@ def distillation(method: str | type[Method]) -> type[Distiller]:
     return found
 
 
-def check_settings(method: str | type[Method], settings: dict) -> None:
-    """Raises ValueError for settings the method does not have, or of another type than the default."""
-    known, name = method_of(method).settings(), name_of(method)
-    for setting, value in settings.items():
-        if setting not in known:
-            has = ", ".join(f"{k}={v!r}" for k, v in known.items()) or "no settings of its own"
-            raise ValueError(f"{name} has no setting {setting!r}; it has {has}")
-        wanted = type(known[setting])
-        if not (type(value) is wanted or (wanted is float and type(value) is int)):
-            raise ValueError(f"{name}'s {setting} is a {wanted.__name__} such as {known[setting]!r}, not {value!r}")
+def check_settings(method: str | type[Method], settings: dict) -> dict:
+    """The settings as plain Python values. Raises ValueError as Method.check does."""
+    return method_of(method).check(settings, name_of(method))
 
 
 def label_of(method: str | type[Method]) -> str:

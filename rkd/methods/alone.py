@@ -1,5 +1,6 @@
 """What is trained without a teacher: teachers, and the plain student."""
 
+from ..limits import FROM_0
 from ..losses import BPR, PD
 from .base import Method
 
@@ -37,6 +38,7 @@ class DebiasedTeacher(Alone):
     source = "Zhang et al., SIGIR 2021"
     teaches = True
     search = {"gamma": (0.02, 0.25)}
+    limits = {"gamma": FROM_0}
     differs = ("f is ELU + 1 as in PD's paper (UnKD's code: ReLU); popularity factors as in UnKD's code: shares of the "
                "interactions, each item counted once more.",)
 

@@ -13,7 +13,9 @@ from torch.nn import Parameter
 from ..batch import Batch, distinct, weighted_mean
 from ..data import Split
 from ..kernels import ItemLists
-from ..models import MF, Model
+from ..limits import FINITE, FROM_1, Limit, plain
+from ..limits import check as check_value
+from ..models import MF, Model, fixed
 from ..sampling import NegativeSampler
 from .projector import Projector
 
@@ -24,6 +26,7 @@ class Method:
     label     : its name in tables.
     source    : who published it, where.
     search    : setting → the range that the tuner draws it from: a pair of floats (log-uniform), or a list of values.
+    limits    : setting → the values it may have (limits.py).
     weight    : of its loss, where none was tuned.
     taught_by : the method that trains its teacher; None for what is trained without one.
     teaches   : whether students learn from it.
@@ -34,6 +37,7 @@ class Method:
 
     label = source = ""
     search = {}
+    limits = {}
     weight = 0.1
     taught_by = "teacher"
     teaches = False
@@ -50,16 +54,32 @@ class Method:
         parameters = inspect.signature(cls.__init__).parameters.values()
         return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
-    def settings_given(self) -> str:
-        """This instance's settings, for a message."""
-        return ", ".join(f"{name}={getattr(self, name)!r}" for name in self.settings())
+    @classmethod
+    def limit(cls, setting: str) -> Limit:
+        """The values that a setting may have (limits.py)."""
+        return next((base.limits[setting] for base in cls.__mro__ if setting in getattr(base, "limits", {})), FINITE)
+
+    @classmethod
+    def check(cls, settings: dict, name: str = "") -> dict:
+        """The settings as plain Python values. Raises ValueError for one that the method (``name``, or its label) does
+        not have, of another type than the default, or outside its limit."""
+        known, name, checked = cls.settings(), name or cls.label, {}
+        for setting, value in settings.items():
+            if setting not in known:
+                has = ", ".join(f"{k}={v!r}" for k, v in known.items()) or "no settings of its own"
+                raise ValueError(f"{name} has no setting {setting!r}; it has {has}")
+            checked[setting], wanted = plain(value), type(known[setting])
+            if not (type(checked[setting]) is wanted or (wanted is float and type(checked[setting]) is int)):
+                raise ValueError(f"{name}'s {setting} is a {wanted.__name__} such as {known[setting]!r}, not {value!r}")
+            check_value(f"{name}'s {setting}", checked[setting], cls.limit(setting))
+        return checked
 
 
 class Distiller(Method, kw_only=False):
     """A term added to the student's loss: L = L_BPR + weight · L_distill.
 
-    A method is a subclass with a ``loss``. It has the teacher (a Model), the split and a random generator, all on one
-    device. Everything random is drawn from the generator, so that a seed repeats a run.
+    A method is a subclass with a ``loss``. It has the teacher (a Model; a pair of factors becomes one), the split and a
+    random generator, all on one device. Everything random is drawn from the generator, so that a seed repeats a run.
     """
 
     teacher: Model
@@ -67,10 +87,13 @@ class Distiller(Method, kw_only=False):
     generator: Generator
 
     def __post_init__(self):
+        for name, value in self.check({name: getattr(self, name) for name in self.settings()}).items():
+            setattr(self, name, value)
+        self.teacher = fixed(self.teacher, self.split, self.generator.device)
         self.prepare()
 
     def prepare(self) -> None:
-        """Called once, by the constructor: checks the settings and does all that needs doing once."""
+        """Called once, by the constructor: does all that needs doing once."""
 
     def parameters(self, student: MF) -> Iterable[Parameter]:
         """Called once, before training: what the method itself trains (a projector, say) together with the student."""
@@ -151,13 +174,12 @@ class OnEntities(Distiller):
     n_experts: int = 5
     n_pairs: int = 64
 
+    limits = {"n_experts": FROM_1, "n_pairs": FROM_1}
     layer = "output"  # which embeddings: those that are scored, or "input", those before any propagation
     sides = SIDES
     network = Projector
 
     def prepare(self):
-        if min(self.n_experts, self.n_pairs) < 1:
-            raise ValueError(f"n_experts and n_pairs must be at least 1, not {self.n_experts} and {self.n_pairs}")
         try:
             embeddings = self.teacher.factors() if self.layer == "output" else self.teacher.inputs()
         except ValueError as error:
@@ -213,10 +235,17 @@ class Sum(Distiller):
                 cls.__annotations__ = cls.__annotations__ | {own: type(default)}
         super().__init_subclass__()
 
+    @classmethod
+    def limit(cls, setting):
+        for part, names in cls._settings_of.items():
+            if setting in names:
+                return cls.parts[part].limit(names[setting])
+        return super().limit(setting)
+
     def prepare(self):
         weights = {part: getattr(self, part) for part in self.parts}
-        if min(weights.values()) < 0 or not any(weights.values()):
-            raise ValueError(f"{', '.join(weights)} must be 0 or more, one of them above; not {weights}")
+        if not any(weights.values()):
+            raise ValueError(f"one of {', '.join(weights)} must be above 0")
         self.terms = {part: self.parts[part](
             self.teacher, self.split, self.generator,
             **{name: getattr(self, own) for own, name in self._settings_of[part].items()})

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from ..limits import ABOVE_0, FINITE, FROM_1, one_of
 from ..sampling import draw_ranks
 from .base import OnLists
 
@@ -22,6 +23,8 @@ class CD(OnLists):
     label = "CD"
     source = "Lee et al., ICDM 2019"
     search = {"guide": ["student", "teacher"], "temperature": [10.0, 20.0, 50.0], "t1": [1.0, 2.0]}
+    limits = {"guide": one_of("student", "teacher"), "n_samples": FROM_1, "temperature": ABOVE_0, "t1": ABOVE_0,
+              "t2": FINITE, "refresh": FROM_1}
     differs = ("UnKD's code draws once, from the teacher, all but uniformly over its best 3000.",)
 
     guide: str = "student"
@@ -32,10 +35,6 @@ class CD(OnLists):
     refresh: int = 5
 
     def prepare(self):
-        if self.guide not in ("student", "teacher"):
-            raise ValueError(f"guide must be 'student' or 'teacher', not {self.guide!r}")
-        if self.t1 <= 0 or self.refresh < 1:
-            raise ValueError(f"t1 must be above 0 and refresh at least 1, not {self.t1} and {self.refresh}")
         if self.guide == "teacher":
             self.rank_by(self.teacher)
 

@@ -6,11 +6,10 @@ import torch
 from torch import Tensor
 
 from ..consistency import inconsistency, ranked_sample
+from ..limits import ABOVE_0, BELOW_1, FROM_0, FROM_1, one_of
 from ..sampling import draw_ranks
 from .base import OnEntities
 from .projector import cosine_distance
-
-SAMPLINGS = ("rank-aware", "random")
 
 
 class CPD(OnEntities):
@@ -33,6 +32,8 @@ class CPD(OnEntities):
     label = "CPD"
     source = "Zhu & Zhang, arXiv 2311.04549"
     search = {"pairwise": (0.1, 0.5), "tau": (0.1, 5.0), "q": [5, 10, 20]}
+    limits = {"pairwise": FROM_0, "listwise": FROM_0, "sampling": one_of("rank-aware", "random"), "q": FROM_1,
+              "temperature": ABOVE_0, "pool": FROM_1, "tau": ABOVE_0, "dropout": BELOW_1}
     differs = ("Means take the place of the paper's sums.",
                "The pair-wise term is the paper's; its authors have a later variant, −log σ of the product.")
 
@@ -46,12 +47,6 @@ class CPD(OnEntities):
     dropout: float = 0.1
 
     def prepare(self):
-        if self.sampling not in SAMPLINGS:
-            raise ValueError(f"sampling must be one of {', '.join(SAMPLINGS)}, not {self.sampling!r}")
-        if (min(self.pairwise, self.listwise) < 0 or min(self.tau, self.temperature) <= 0 or not 0 <= self.dropout < 1
-                or min(self.q, self.pool) < 1):
-            raise ValueError("pairwise and listwise must be 0 or more, tau and temperature above 0, dropout from 0 to "
-                             f"below 1, q and pool at least 1; not {self.settings_given()}")
         super().prepare()
         if self.sampling == "rank-aware":
             self.ranked = self.best(self.teacher, self.pool)  # [n_users, pool]

@@ -4,6 +4,7 @@
 import torch
 
 from ..batch import distinct
+from ..limits import FROM_1
 from .base import SIDES, OnEntities
 from .experts import Experts, temperature
 
@@ -20,6 +21,7 @@ class DE(OnEntities):
     label = "DE"
     source = "Kang et al., CIKM 2020"
     search = {"n_experts": [5, 10]}
+    limits = {"anneal": FROM_1}
     differs = ("Followed is the paper: annealing, ReLU between an expert's two layers. (UnKD's code keeps T = 10, so "
                "that all experts speak at once, and puts the ReLU behind both layers, so that no negative coordinate "
                "can be met.)",
@@ -29,11 +31,6 @@ class DE(OnEntities):
     n_pairs: int = 128
 
     network = Experts
-
-    def prepare(self):
-        super().prepare()
-        if self.anneal < 1:
-            raise ValueError(f"anneal must be at least 1, not {self.anneal}")
 
     def begin_epoch(self, student, epoch):
         self.temperature = temperature(epoch, self.anneal)

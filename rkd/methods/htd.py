@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ..batch import weighted_mean
+from ..limits import SHARE
 from .de import DE
 from .experts import by_group, members
 
@@ -21,6 +22,7 @@ class HTD(DE):
     label = "HTD"
     source = "Kang et al., KDD 2021"
     search = {"alpha": [0.25, 0.5, 0.75], "n_experts": [5, 10]}
+    limits = {"alpha": SHARE}
     differs = ("Followed is the released code where the paper leaves a choice: prototypes are taken as given by the "
                "gradient, and an entity's own group's prototype does not count (so UnKD's copy of it).",
                "The code leaves out pairs of negative teacher cosine, an artefact of how it masks; here they count.",
@@ -28,11 +30,6 @@ class HTD(DE):
                "UnKD's copy sets alpha = 1, which leaves the assignment untrained.")
 
     alpha: float = 0.5
-
-    def prepare(self):
-        super().prepare()
-        if not 0 <= self.alpha <= 1:
-            raise ValueError(f"alpha must be between 0 and 1, not {self.alpha}")
 
     def loss(self, student, batch):
         found = self.entities(batch)

@@ -1,5 +1,6 @@
 """MKD: every layer distils, input, intermediate and output.        (Zhu & Zhang, arXiv 2311.04549)"""
 
+from ..limits import FROM_0
 from .base import Sum
 from .cpd import CPD
 from .nkd import NKD
@@ -16,6 +17,7 @@ class MKD(Sum):
     source = "Zhu & Zhang, arXiv 2311.04549"
     search = {"nkd": (0.1, 1.0), "cpd": (0.1, 1.0), "gamma": [0.5, 0.75, 1.0], "sld_tau": (0.25, 1.0)}
     differs = (*NKD.differs, *CPD.differs, *SLD.differs)
+    limits = {"nkd": FROM_0, "cpd": FROM_0, "sld": FROM_0}
     parts = {"nkd": NKD, "cpd": CPD, "sld": SLD}
 
     nkd: float = 0.5

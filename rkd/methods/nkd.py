@@ -2,11 +2,10 @@
 
 import torch
 
+from ..limits import BELOW_1, FROM_1, SHARE, one_of
 from ..neighbours import nearest
 from .base import SIDES, OnEntities
 from .projector import cosine_distance
-
-MIXES = ("none", "hard", "soft")
 
 
 class NKD(OnEntities):
@@ -28,6 +27,8 @@ class NKD(OnEntities):
     label = "NKD"
     source = "Zhu & Zhang, arXiv 2311.04549"
     search = {"mix": ["soft", "hard"], "k": [5, 10, 20], "alpha": [0.3, 0.5, 0.7]}
+    limits = {"mix": one_of("none", "hard", "soft"), "k": FROM_1, "alpha": SHARE, "on": one_of("both", *SIDES),
+              "dropout": BELOW_1}
     differs = ("Means take the place of sums, so that ``weight`` means the same whatever the batch.",
                "Neighbours are searched in all dimensions (the authors reduce larger teachers to 150 by PCA).")
 
@@ -40,12 +41,6 @@ class NKD(OnEntities):
     layer = "input"
 
     def prepare(self):
-        if self.mix not in MIXES or self.on not in ("both", *SIDES):
-            raise ValueError(f"mix must be one of {', '.join(MIXES)} and on one of both, {', '.join(SIDES)}, not "
-                             f"{self.mix!r} and {self.on!r}")
-        if not 0 <= self.alpha <= 1 or not 0 <= self.dropout < 1 or self.k < 1:
-            raise ValueError("alpha must be between 0 and 1, dropout from 0 to below 1, and k at least 1; not "
-                             f"{self.alpha}, {self.dropout} and {self.k}")
         self.sides = SIDES if self.on == "both" else (self.on,)
         super().prepare()
         self.neighbours = {side: nearest(t, self.k) for side, t in self.of_teacher.items() if self.mix != "none"}

@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from ..kernels import ItemLists
+from ..limits import ABOVE_0, FROM_0, FROM_1
 from .base import Distiller
 
 
@@ -21,6 +22,7 @@ class RD(Distiller):
     label = "RD"
     source = "Tang & Wang, KDD 2018"
     search = {"k": [10, 30], "sharpness": [1.0, 10.0], "mu": [0.1, 1.0]}
+    limits = {"k": FROM_1, "sharpness": ABOVE_0, "mu": ABOVE_0, "n_samples": FROM_1, "warmup": FROM_0}
     differs = ("Followed is the paper. UnKD's code divides by K once more, which ``weight`` makes up for, estimates r̂ "
                "among all items, and warms up for 100 epochs.",)
 

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from ..data import Interactions
+from ..limits import ABOVE_0, FROM_0, FROM_1
 from ..sampling import NegativeSampler, draw_ranks
 from .base import OnLists
 
@@ -24,6 +25,7 @@ class RRD(OnLists):
     label = "RRD"
     source = "Kang et al., CIKM 2020"
     search = {"temperature": [10.0, 20.0, 30.0]}
+    limits = {"k": FROM_1, "n_uninteresting": FROM_0, "temperature": ABOVE_0, "pool": FROM_1}
     differs = ("UnKD's code draws the items once and for all. Followed is the paper: afresh each epoch.",)
 
     k: int = 20

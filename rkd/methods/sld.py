@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ..kernels import ItemLists
+from ..limits import ABOVE_0, FROM_0, FROM_1, SHARE
 from ..popularity import items_by_group
 from ..ranking import seen
 from ..sampling import draw_places
@@ -26,6 +27,8 @@ class SLD(OnLists):
     label = "SLD"
     source = "Zhu & Zhang, arXiv 2311.04549"
     search = {"gamma": [0.5, 0.75, 1.0], "tau": (0.25, 1.0), "temperature": [10.0, 20.0]}
+    limits = {"gamma": SHARE, "tau": ABOVE_0, "student_tau": ABOVE_0, "q": FROM_1, "n_uninteresting": FROM_0,
+              "temperature": ABOVE_0, "pool": FROM_1, "refresh": FROM_1}
     differs = ("This is our reading: the paper's formula was not at hand, only that soft labels are made from the "
                "predictions of both.",)
 
@@ -39,10 +42,6 @@ class SLD(OnLists):
     refresh: int = 5
 
     def prepare(self):
-        if (not 0 <= self.gamma <= 1 or min(self.tau, self.student_tau, self.temperature) <= 0
-                or min(self.q, self.pool, self.refresh) < 1 or self.n_uninteresting < 0):
-            raise ValueError("gamma must be between 0 and 1, tau, student_tau and temperature above 0, q, pool and "
-                             f"refresh at least 1, n_uninteresting 0 or more; not {self.settings_given()}")
         if self.q > 2 * self.pool:
             raise ValueError(f"{self.q} items cannot be drawn from two rankings of {self.pool} each")
         self.strata = self.stratify()
@@ -89,6 +88,7 @@ class StratifiedSLD(SLD):
     label = "Stratified SLD"
     source = "ours"
     search = SLD.search | {"groups": [2, 3, 4]}
+    limits = {"groups": FROM_1}
 
     groups: int = 2
     q: int = 10

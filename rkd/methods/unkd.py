@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from ..limits import ABOVE_0, FROM_1
 from ..popularity import items_by_group
 from ..sampling import draw_two_ranks
 from .base import OnLists
@@ -24,6 +25,7 @@ class UnKD(OnLists):
     label = "UnKD"
     source = "Chen et al., WSDM 2023"
     search = {"groups": [2, 3, 4, 5], "mu": [10.0, 20.0, 50.0]}
+    limits = {"groups": FROM_1, "n_pairs": FROM_1, "mu": ABOVE_0}
     differs = ("Means over pairs and over the users of a batch, as in the released code, where the paper's L_G sums "
                "over pairs and averages over all users: a constant that ``weight`` makes up for.",
                "A ranking is cut at 10 · mu, beyond which lie e^−10 of the draws (the code: at 1000).",
@@ -35,9 +37,8 @@ class UnKD(OnLists):
     mu: float = 20.0
 
     def prepare(self):
-        if self.n_pairs < self.groups or self.mu <= 0:
-            raise ValueError(f"n_pairs must be at least groups, and mu above 0; not {self.n_pairs}, {self.groups} and "
-                             f"{self.mu}")
+        if self.n_pairs < self.groups:
+            raise ValueError(f"n_pairs must be at least groups, not {self.n_pairs} and {self.groups}")
         self.pairs_each = self.n_pairs // self.groups
         # [n_users, depth] each, −1: no more
         self.ranked = [self.teacher.ranking(int(DEPTHS * self.mu), self.split.train, items)
