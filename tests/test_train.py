@@ -174,8 +174,8 @@ def test_the_test_data_decide_nothing(split):
 
 
 @pytest.mark.parametrize("bad", [
-    {"lr": 0.0}, {"lr": -1.0}, {"lr": float("nan")}, {"l2": -0.1}, {"l2": float("inf")}, {"weight": -1.0}, {"epochs": 0},
-    {"batch_size": 0}, {"evaluate_every": 0}, {"patience": 0}])
+    {"lr": 0.0}, {"lr": -1.0}, {"lr": float("nan")}, {"l2": -0.1}, {"l2": float("inf")}, {"weight": -1.0},
+    {"epochs": 0}, {"batch_size": 0}, {"evaluate_every": 0}, {"patience": 0}])
 def test_settings_out_of_range(split, bad):
     (name, value), = bad.items()
     with pytest.raises(ValueError, match=f"^{name} must be .*, not {value}$"):
