@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 
-from .readers import DataError
+from .errors import DataError
 
 with warnings.catch_warnings():  # in a notebook without widgets tqdm, which pooch imports, would warn into the output
     warnings.simplefilter("ignore")
