@@ -88,7 +88,8 @@ CATALOG = {
         "https://grouplens.org/datasets/movielens/100k/", 943, 1682, 100_000,
         (Form(("ml-100k/u.data",), partial(read_ratings, separator="\t", columns=(0, 1)),
               (Source("https://files.grouplens.org/datasets/movielens/ml-100k.zip",
-                      "md5:0e33842e24a9c977be4e0107933c0723", "ml-100k/u.data"),)),
+                      "md5:0e33842e24a9c977be4e0107933c0723", "ml-100k/u.data",
+                      ("http://files.grouplens.org/datasets/movielens/ml-100k.zip",)),)),  # its certificate may lapse
          Form(("ml-100k/ml-100k.inter",), partial(read_table, separator="\t"),
               (Source("recbole==1.2.1",
                       "sha256:9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
@@ -100,7 +101,8 @@ CATALOG = {
         "https://grouplens.org/datasets/movielens/1m/", 6040, 3706, 1_000_209,
         (Form(("ml-1m/ratings.dat",), partial(read_ratings, separator="::", columns=(0, 1)),
               (Source("https://files.grouplens.org/datasets/movielens/ml-1m.zip",
-                      "md5:c4d9eecfca2ab87c1945afe126590906", "ml-1m/ratings.dat"),)),
+                      "md5:c4d9eecfca2ab87c1945afe126590906", "ml-1m/ratings.dat",
+                      ("http://files.grouplens.org/datasets/movielens/ml-1m.zip",)),)),
          _table("ml-1m")),
         fingerprint="cc9d853fa9f46896"),
     "citeulike": DataSet(
@@ -108,15 +110,17 @@ CATALOG = {
         "https://github.com/changun/CollMetric/tree/master/citeulike-t", 5219, 25_181, 125_580,
         (Form(("citeulike-t/users.dat",), partial(read_lists, counted=True),
               (Source("https://raw.githubusercontent.com/changun/CollMetric/master/citeulike-t/users.dat",
-                      "sha256:02d5d429b2c0362e0ed79f6ef204666b4092563d21493abf4dfb521e8a7078bf"),)),
+                      "sha256:02d5d429b2c0362e0ed79f6ef204666b4092563d21493abf4dfb521e8a7078bf",
+                      mirrors=("https://raw.githubusercontent.com/js05212/citeulike-t/master/users.dat",)),)),
          _table("citeulike")),
         min_items=5, valid_users=0.2, fingerprint="87e5335163447fc0"),
     "gowalla": DataSet(
         "Gowalla", "He et al., LightGCN, SIGIR 2020; from Cho, Myers and Leskovec, KDD 2011",
         "https://github.com/gusye1234/LightGCN-PyTorch/tree/master/data/gowalla", 29_858, 40_981, 1_027_370,
         (Form(("gowalla/train.txt", "gowalla/test.txt"), partial(read_lists, counted=False),
-              (Source("https://raw.githubusercontent.com/gusye1234/LightGCN-PyTorch/master/data/gowalla/train.txt"),
-               Source("https://raw.githubusercontent.com/gusye1234/LightGCN-PyTorch/master/data/gowalla/test.txt"))),
+              tuple(Source(f"https://raw.githubusercontent.com/gusye1234/LightGCN-PyTorch/master/data/gowalla/{file}",
+                           mirrors=("https://raw.githubusercontent.com/xiangwang1223/neural_graph_collaborative_filtering"
+                                    f"/master/Data/gowalla/{file}",)) for file in ("train.txt", "test.txt"))),
          _table("gowalla"))),
     "apps": DataSet(
         "Amazon Apps for Android", "He and McAuley, Ups and Downs, WWW 2016",
