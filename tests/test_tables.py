@@ -129,6 +129,9 @@ def test_folder_of_parquet_parts(tmp_path):
     frame[2:].to_parquet(folder / "day=1/part-1.parquet")
     data = load(folder)
     assert originals(data) == PAIRS and data.name == "own"
+    (folder / "other").mkdir()
+    frame.to_parquet(folder / "other/part-0.parquet")  # none of the parts
+    assert len(load(folder)) == len(PAIRS)
     frame[1:3].to_parquet(folder / "part-2.parquet")
     with pytest.raises(DataError, match="part-2.parquet, row 1: user 1 and item 20 are given before"):
         load(folder)
@@ -155,6 +158,8 @@ def test_arguments_for_text_only(tmp_path):
         load(tmp_path / "own.parquet", sep=",")
     with pytest.raises(ValueError, match="sep and header are for text"):
         load(frame, header=True)
+    with pytest.raises(ValueError, match="sep must be one character or more"):
+        load(frame, sep="")
 
 
 def test_any_ending_with_a_separator(put):

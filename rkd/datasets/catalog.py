@@ -149,7 +149,7 @@ def load(source, *, threshold: float | None = None, repeats: str | None = None, 
         (users, items), two arrays or lists; a list of pairs; a SciPy sparse matrix, whose rows and columns keep their
         numbers.
     threshold : keep the rows with a rating of so much or more. Without it every row is a positive, only of labels 0 and
-        1 the ones; a DataWarning says so.
+        1 the ones; a DataWarning says so (warnings.simplefilter("ignore", rkd.DataWarning) silences it).
     repeats : "error" or "drop" the second of two equal pairs; by default "drop", and a DataWarning counts them, where
         there is a time, as in a log of clicks; else "error".
     user_col, item_col, rating_col, time_col : columns by name, or by place counted from 0. By default those with a name
@@ -165,6 +165,8 @@ def load(source, *, threshold: float | None = None, repeats: str | None = None, 
         time_col=time_col, sep=sep, header=header).items() if value is not None}
     if threshold is not None and not isinstance(threshold, Real):
         raise ValueError(f"threshold must be a number, not {threshold!r}")
+    if sep == "":
+        raise ValueError("sep must be one character or more, None where the text itself is to tell")
     if repeats not in (None, "error", "drop"):
         raise ValueError(f"repeats must be 'error' or 'drop', not {repeats!r}")
     wanted, notes, name, size = Wanted(user_col, item_col, rating_col, time_col), [], "data", None

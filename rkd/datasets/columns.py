@@ -69,15 +69,16 @@ class Wanted:
         open_ = [known[role] for role, column in (("user", self.user), ("item", self.item)) if column is None]
         return all(open_) if open_ else any(known.values())
 
-    def among(self, names: Sequence, where: str) -> Places:
-        """The places of the columns with these names. Raises DataError where user or item cannot be told."""
+    def among(self, names: Sequence, where: str, hint: str = "") -> Places:
+        """The places of the columns with these names. Raises DataError, with ``hint`` for what else there is to do,
+        where user or item cannot be told."""
         user, item = (_given(column, names, where, f"{role}_col") if column is not None else
                       _find(names, words, where, role)
                       for role, column, words in (("user", self.user, USERS), ("item", self.item, ITEMS)))
         if user is None or item is None:
             raise DataError(f"{where}: a header needs columns 'user' and 'item', but names "
                             f"{', '.join(map(str, names)) or 'none'}: rename them, or name them by user_col= and "
-                            "item_col= (with header=False the first line is data too, and user and item come first)")
+                            f"item_col={hint}")
         ratings = [place for place in find_ratings(names) if place not in (user, item)]
         if self.rating is not None:
             ratings = [_given(self.rating, names, where, "rating_col")]

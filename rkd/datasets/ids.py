@@ -2,6 +2,7 @@
 
 import re
 from decimal import Decimal
+from itertools import compress
 
 import numpy as np
 import pandas as pd
@@ -28,46 +29,53 @@ def clean(users: pd.Series, items: pd.Series, notes: list[str]) -> list[tuple[np
 
 
 class _Column:
+    """One column's ids: ``codes`` [n_pairs] into ``names``, -1 where missing; ``numeric`` if all are whole numbers
+    within 64 bits, ``numbers``; ``written_twice``: an id that stands there both as "1" and as "1.0"."""
+
     def __init__(self, ids: pd.Series, role: str, notes: list[str]):
-        if isinstance(ids.dtype, pd.CategoricalDtype):
-            ids = ids.cat.remove_unused_categories()
-            codes, unique = ids.cat.codes.to_numpy(np.int64), ids.cat.categories
-        else:
-            codes, unique = pd.factorize(ids)
-        if getattr(unique.dtype, "kind", "O") == "f" and len(unique) and np.abs(unique.astype(float)).max() > 2 ** 53:
+        self.codes, unique = _factorized(ids)
+        names = [_text(value) for value in unique]
+        stripped = [name.strip() for name in names]
+        whole = [WHOLE.fullmatch(name) for name in stripped]
+        if any(whole) and all(match or name.lower() in ABSENT for match, name in zip(whole, stripped)):
+            present = np.array(list(map(bool, whole)))
+            place = np.append(np.where(present, np.cumsum(present) - 1, -1), -1)
+            self.codes = place[self.codes]  # code -1 takes the last, -1
+            names, stripped, whole = (list(compress(values, present)) for values in (names, stripped, whole))
+        self.names, self.numbers, self.written_twice = names, [], ""
+        self.numeric = all(whole) and all(-2**63 <= int(match[1]) < 2**63 for match in whole)
+        if self.numeric:
+            self.numbers, written = [int(match[1]) for match in whole], {}
+            self.written_twice = next((name for number, name in zip(self.numbers, stripped)
+                                       if written.setdefault(number, name) != name), "")
+        if any(isinstance(value, (float, np.floating)) and 2**53 < abs(value) < np.inf for value in unique):
             notes.append(f"the {role} ids are floats beyond 2^53: their last digits may have been lost before")
-        self.names = [_text(value) for value in unique.tolist()] if unique.dtype != np.float32 else [
-            _text(value) if float(value).is_integer() else str(value) for value in unique]
-        stripped = [name.strip() for name in self.names]
-        matches = [WHOLE.fullmatch(name) for name in stripped]
-        if all(match or name.lower() in ABSENT for match, name in zip(matches, stripped)) and any(matches):
-            present = np.array([match is not None for match in matches])
-            codes = np.where(codes >= 0, np.where(present, np.cumsum(present) - 1, -1)[codes], -1)
-            self.names, matches = ([x for x, here in zip(values, present) if here] for values in (self.names, matches))
-        self.codes = codes
-        self.numbers = [int(match[1]) for match in matches if match]
-        self.numeric = len(self.numbers) == len(self.names) and all(-2**63 <= n < 2**63 for n in self.numbers)
-        self.written_twice = ""
-        if self.numeric and len(set(self.numbers)) < len({name.strip() for name in self.names}):
-            seen = {}
-            for number, name in zip(self.numbers, self.names):
-                if seen.setdefault(number, name.strip()) != name.strip():
-                    self.written_twice = name.strip()
-                    break
-        if spoilt := next((name for name in self.names if SPOILT.fullmatch(name)), None):
+        if spoilt := next(filter(SPOILT.fullmatch, names), None):
             notes.append(f"the {role} id {spoilt!r} looks like a number that a spreadsheet has rounded: different ids "
                          "may have become one")
 
     def numbered(self) -> tuple[np.ndarray, np.ndarray]:
         values = np.array(self.numbers, dtype=np.int64) if self.numeric else np.array(self.names, dtype=object)
         originals, place = np.unique(values, return_inverse=True)
-        return np.append(place, -1)[self.codes], originals  # code -1 takes the last, -1
+        return np.append(place, -1)[self.codes], originals
+
+
+def _factorized(ids: pd.Series) -> tuple[np.ndarray, list]:
+    """(codes, -1 where missing, and the different ids that they stand for)."""
+    if isinstance(ids.dtype, pd.CategoricalDtype):
+        ids = ids.cat.remove_unused_categories()
+        codes, unique = ids.cat.codes.to_numpy(np.int64), ids.cat.categories
+    else:
+        codes, unique = pd.factorize(ids)
+    return codes, list(unique) if unique.dtype == np.float32 else unique.tolist()
 
 
 def _text(value) -> str:
-    """An id as text, a whole number without decimals however it is stored."""
+    """An id as a text file would have it, without exponent if it is a whole number."""
     if isinstance(value, bytes):
         return value.decode()
-    if isinstance(value, (float, Decimal)) and value == value and abs(value) != float("inf") and value == int(value):
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, (float, np.floating)) and 1e6 <= abs(value) < np.inf and value == int(value):
         return str(int(value))
     return str(value)

@@ -95,7 +95,8 @@ def read_file(path: Path, wanted: Wanted, sep: str | None, header: bool | None, 
     files one is named as archive.zip/name if there are more).
     """
     if path.is_dir():
-        parts = sorted(part for part in path.rglob("*.parquet") if part.is_file() and part.name[0] not in "._")
+        with _explained(path):
+            parts = _parts(path)
         if not parts:
             raise DataError(f"{path} is a folder: name the file in it")
         with _explained(path):
@@ -123,6 +124,17 @@ def read_file(path: Path, wanted: Wanted, sep: str | None, header: bool | None, 
             frame = read_lists(Path(label), counted=False, lines=data.decode("utf-8-sig").splitlines())
             return {label: Pairs(frame)}
         return {label: read_text(Text(label, data, SEPARATORS.get(ending), sep), wanted, header, notes)}
+
+
+def _parts(folder: Path) -> list[Path]:
+    """The Parquet files in a folder and in its folders of the form "name=value", as Spark and others write them."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and "=" in path.name:
+            found += _parts(path)
+        elif path.suffix.lower() == ".parquet" and path.name[0] not in "._" and path.is_file():
+            found.append(path)
+    return found
 
 
 def _are_lists(data: bytes, label: str, notes: list[str]) -> bool:

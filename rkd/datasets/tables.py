@@ -19,6 +19,7 @@ SEPARATORS = {".csv": ",", ".tsv": "\t", ".inter": "\t", ".txt": None, ".dat": N
 UNIT = "\x1f"  # stands for separators of several characters
 NAMES = {"\t": "tabs", " ": "spaces"}
 VALUE = re.compile(r"\s*(-?\d+([.,]\d+)?([eE][+-]?\d+)?|\d{4}-\d\d-\d\d.*|\d\d?[/.]\d\d?[/.]\d{4}.*|.*://.*|\S+@\S+\.\S+)\s*")
+HINT = " (with header=False the first line is data too, and user and item come first)"
 TIME = re.compile(r"\s*\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?\s*")
 
 
@@ -198,7 +199,7 @@ def read_text(text: Text, wanted: Wanted, header: bool | None, notes: list[str])
                         "and 'item')")
     if header is None:
         header = _is_header(text, names, wanted, where)
-    places = wanted.among(names, where) if header else wanted.without_names(width, where)
+    places = wanted.among(names, where, HINT) if header else wanted.without_names(width, where)
     used = [place for place in (places.user, places.item, places.rating) if place is not None]
     frame = text.columns(sorted({*used}), width, first if header else first - 1)
     if header:
@@ -235,7 +236,7 @@ def _is_header(text: Text, names: list[str], wanted: Wanted, where: str) -> bool
         if any((row[user] == names[user]) != (row[item] == names[item]) for part in (sample, rows) for row in part):
             return False
     if wanted.user is None or wanted.item is None:
-        Wanted().among(names, where)  # raises, since it has no such names
+        Wanted().among(names, where, HINT)  # raises, since it has no such names
     raise DataError(f"{where}: names or the first pair? It reads {', '.join(names)}: say so by header=True or "
                     "header=False")
 
