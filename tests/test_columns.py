@@ -62,7 +62,7 @@ def test_ratings_that_are_missing_or_no_numbers(put):
         load(path, threshold=4)
     with pytest.warns(DataWarning, match="'rating' .'good', ….* is ignored"):
         assert len(load(path)) == 3
-    path = put("own.csv", "user,item,rating\n1,7,5\n1,8,\n2,7,3\n")
+    path = put("own.csv", "user,item,rating\n1,7,5\n1,8,NA\n2,7,3\n")
     with pytest.warns(DataWarning, match="1 rows without rating are left out"):
         assert originals(load(path, threshold=3)) == [(1, 7), (2, 7)]
     path = put("own.csv", "user,item,click\n1,7,1\n1,8,\n2,7,1\n")
@@ -187,8 +187,11 @@ def test_header_that_stands_twice(put):
 
 
 def test_dates_are_no_users(put):
-    with pytest.raises(DataError, match="its column 0 holds dates, so it cannot be the user"):
-        load(put("own.csv", "2024-01-02,ann,tea\n2024-01-03,bob,jam\n"))
+    for times in (("2024-01-02", "2024-01-03"), ("12.5.2024", "13.5.2024"), ("1/31/2024 10:01", "2/1/2024 9:00")):
+        with pytest.raises(DataError, match="its column 0 holds dates, so it cannot be the user"):
+            load(put("own.csv", "".join(f"{time},ann,tea,\n" for time in times)))
+    with pytest.raises(DataError, match="its column 1 holds dates, so it cannot be the item"):
+        load(put("own.tsv", "ann\t2009-05-04T23:08:57Z\t\ttea\nann\t2009-05-04T13:54:10Z\t\tjam\n"))
 
 
 def test_row_numbers_for_users_are_told(put):

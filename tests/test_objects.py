@@ -30,14 +30,20 @@ class Stream:
 
 @pytest.mark.parametrize("source", [
     FRAME, FRAME.rename(columns={"user": "userId", "item": "movieId"}), FRAME.set_index("user"), FRAME[::-1],
-    FRAME.rename(columns={"user": 0, "item": 1}), {"user": USERS, "item": ITEMS}, pyarrow.Table.from_pandas(FRAME),
-    pyarrow.RecordBatch.from_pandas(FRAME), Stream(pyarrow.Table.from_pandas(FRAME)), (USERS, ITEMS),
-    [USERS, ITEMS], PAIRS,
-    (np.array(USERS), np.array(ITEMS, dtype="int32")), (torch.tensor(USERS), torch.tensor(ITEMS)), np.array(PAIRS),
-    (FRAME["user"], FRAME["item"][::1]), (np.array(USERS, dtype=float), ITEMS)], ids=lambda x: type(x).__name__)
+    FRAME.rename(columns={"user": 0, "item": 1}), {"user": USERS, "item": ITEMS}, FRAME.to_dict("records"),
+    FRAME.to_records(), pyarrow.Table.from_pandas(FRAME), pyarrow.RecordBatch.from_pandas(FRAME),
+    Stream(pyarrow.Table.from_pandas(FRAME)), (USERS, ITEMS), [USERS, ITEMS], PAIRS, np.array(PAIRS),
+    (np.array(USERS), np.array(ITEMS, dtype="int32")), (torch.tensor(USERS), torch.tensor(ITEMS)),
+    (FRAME["user"], FRAME["item"]), (np.array(USERS, dtype=float), ITEMS)], ids=lambda x: type(x).__name__)
 def test_tables_and_arrays(source):
     data = load(source)
     assert originals(data) == PAIRS and data.name == "data"
+
+
+def test_a_frame_without_names_of_columns():
+    with pytest.warns(DataWarning, match="has no names of columns: ratings in it are ignored, unless rating_col="):
+        assert len(load(pd.DataFrame([[1, 2, 5], [1, 3, 0]]))) == 2
+    assert len(load(pd.DataFrame([[1, 2, 5], [1, 3, 0]]), rating_col=2, threshold=1)) == 1
 
 
 def test_dictionaries_strings_and_nulls_through_arrow():
@@ -66,6 +72,7 @@ def test_a_sparse_matrix_keeps_its_rows_and_columns(make):
     (pd.DataFrame({"a": [1], "b": [2]}), "the DataFrame: a header needs columns 'user' and 'item', but names a, b"),
     (([1, 2], [1]), "2 users but 1 items"), ([[1, 2], [3, 4]], "may be .users, items. or two pairs"),
     ([(1, 2, 3)], "a list must hold pairs"), (np.zeros((3, 4)), "an array of 3 × 4"), ([], "no pairs"),
+    (np.zeros(3), "an array of 3: pairs are n × 2"), ({"user": 1, "item": 2}, "the dict cannot be read as a table"),
     ((np.zeros((2, 2)), [1, 2]), "users must be flat, but have the shape"), ((3, 4), "users must be an array or list"),
     (FRAME[:0], "no pairs"), (pd.concat([FRAME, FRAME]), "row 6: user 1 and item 10 are given before")])
 def test_bad_objects(source, message):

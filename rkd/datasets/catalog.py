@@ -183,7 +183,7 @@ def load(source, *, threshold: float | None = None, repeats: str | None = None, 
     else:
         if {"sep", "header"} & {*options}:
             raise ValueError("sep and header are for text, not for what is a table already")
-        pairs = read_object(source, wanted)
+        pairs = read_object(source, wanted, notes)
         parts = {f"the {type(source).__name__}": pairs}
         size = source.shape if sparse.issparse(source) else None
     repeats = repeats or ("drop" if any(part.timed for part in parts.values()) else "error")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from .errors import DataError
+from .ids import ABSENT
 
 # In order: the plain word, others, and those that count only where none of the others is there.
 USERS = (("user",),
@@ -224,7 +225,7 @@ def positives(parts: dict[str, Pairs], threshold: float | None, notes: list[str]
     numbers = {label: as_numbers(frame["rating"]) for label, frame in everything.items()}
     for where, frame in everything.items():
         words = frame["rating"][numbers[where].isna()].dropna()
-        words = words[words.astype(str).str.strip().str.lower() != "nan"]
+        words = words[~words.astype(str).str.strip().str.lower().isin(ABSENT)]
         if len(words):
             if threshold is not None:
                 raise DataError(f"{where}, {frame.index.name} {words.index[0]}: {name} {str(words.iloc[0])!r} is not a "

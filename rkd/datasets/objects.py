@@ -7,28 +7,33 @@ import pandas as pd
 import pyarrow
 from scipy import sparse
 
-from .columns import Pairs, Wanted
+from .columns import Pairs, Places, Wanted
 from .errors import DataError
 
 
-def read_object(source, wanted: Wanted) -> Pairs:
-    """The pairs of a DataFrame, of what exports an Arrow stream, of a sparse matrix, or of two arrays or lists."""
+def read_object(source, wanted: Wanted, notes: list[str]) -> Pairs:
+    """The pairs of a table (pandas, Arrow, columns, records), of a sparse matrix, of two arrays or lists, of a list."""
     if isinstance(source, pd.DataFrame):
-        return read_frame("the DataFrame", source, wanted)
+        return read_frame("the DataFrame", source, wanted, notes)
     if hasattr(source, "__arrow_c_stream__") or isinstance(source, pyarrow.RecordBatch):
         try:
             table = pyarrow.table(source)
         except (pyarrow.ArrowException, TypeError, ValueError) as error:
             raise DataError(f"the {type(source).__name__} cannot be read as a table: {error}") from None
-        return read_arrow("the table", table, wanted)
+        return read_arrow("the table", table, wanted, notes)
     if sparse.issparse(source):
         cells = source.tocoo()
         return _rows({"user": cells.coords[0], "item": cells.coords[1], "rating": cells.data}, "value")
-    if isinstance(source, Mapping):
-        return read_frame("the columns", pd.DataFrame(source), wanted)
-    if isinstance(source, np.ndarray) and source.ndim == 2:
-        if source.shape[1] != 2:
-            raise DataError(f"an array of {source.shape[0]} × {source.shape[1]}: pairs are n × 2; of a matrix of users "
+    records = isinstance(source, list) and source and all(isinstance(record, Mapping) for record in source)
+    if isinstance(source, Mapping) or records or isinstance(source, np.ndarray) and source.dtype.names:
+        try:
+            frame = pd.DataFrame(source)
+        except ValueError as error:
+            raise DataError(f"the {type(source).__name__} cannot be read as a table: {error}") from None
+        return read_frame(f"the {type(source).__name__}", frame, wanted, notes)
+    if isinstance(source, np.ndarray):
+        if source.ndim != 2 or source.shape[1] != 2:
+            raise DataError(f"an array of {' × '.join(map(str, source.shape))}: pairs are n × 2; of a matrix of users "
                             "× items make scipy.sparse.csr_array(matrix) first")
         return _rows({"user": source[:, 0], "item": source[:, 1]})
     if isinstance(source, Sequence) and not isinstance(source, (str, bytes, bytearray)):
@@ -70,27 +75,30 @@ def _rows(columns: dict, rating: str = "") -> Pairs:
     return Pairs(frame, rating)
 
 
-def _picked(label: str, names: list, wanted: Wanted):
-    """The places, and the columns by the names under which Pairs has them."""
+def _picked(label: str, names: list, wanted: Wanted, notes: list[str]) -> tuple[Places, dict[str, int]]:
+    """The places, and those of the columns by the names under which Pairs has them."""
     unnamed = names == list(range(len(names))) and len(names) > 1
+    if unnamed and len(names) > 2 and wanted.rating is None:
+        notes.append(f"{label}: has no names of columns: ratings in it are ignored, unless rating_col= says which "
+                     "column they are")
     places = wanted.without_names(len(names), label) if unnamed else wanted.among(names, label)
     used = {"user": places.user, "item": places.item, "rating": places.rating}
     return places, {column: place for column, place in used.items() if place is not None}
 
 
-def read_frame(label: str, frame: pd.DataFrame, wanted: Wanted) -> Pairs:
+def read_frame(label: str, frame: pd.DataFrame, wanted: Wanted, notes: list[str]) -> Pairs:
     names = [*frame.columns]
     if not {*filter(None, frame.index.names)} <= {*names}:  # an index with a name is a column, too
         frame = frame.reset_index()
         names = [*frame.columns]
-    places, used = _picked(label, names, wanted)
+    places, used = _picked(label, names, wanted, notes)
     pairs = _rows({column: frame.iloc[:, place] for column, place in used.items()})
     return _with_names(pairs, names, places)
 
 
-def read_arrow(label: str, table: pyarrow.Table, wanted: Wanted) -> Pairs:
+def read_arrow(label: str, table: pyarrow.Table, wanted: Wanted, notes: list[str]) -> Pairs:
     names = table.column_names
-    places, used = _picked(label, names, wanted)
+    places, used = _picked(label, names, wanted, notes)
     pairs = {}
     for column, place in used.items():
         values = table.column(place)
@@ -115,7 +123,7 @@ def _categories(chunk: pyarrow.DictionaryArray) -> pd.Series:
     return unique.reindex(codes)
 
 
-def _with_names(pairs: Pairs, names: list, places) -> Pairs:
+def _with_names(pairs: Pairs, names: list, places: Places) -> Pairs:
     pairs.rating = "" if places.rating is None else str(names[places.rating])
     pairs.others = tuple(str(names[place]) for place in places.others)
     pairs.timed = places.time is not None

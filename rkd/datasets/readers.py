@@ -115,7 +115,7 @@ def read_file(path: Path, wanted: Wanted, sep: str | None, header: bool | None, 
             places = wanted.among(file.schema_arrow.names, label)
             names = [file.schema_arrow.names[place] for place in (places.user, places.item, places.rating, places.time)
                      if place is not None]
-            return {label: read_arrow(label, file.read(columns=names), wanted)}
+            return {label: read_arrow(label, file.read(columns=names), wanted, notes)}
         if ending not in SEPARATORS and sep is None:
             raise DataError(f"{label}: cannot tell its format; save it as .csv, .tsv, .txt (each may be .gz, .bz2, .xz "
                             "or .zip) or .parquet, or name what separates its fields by sep=")

@@ -18,9 +18,9 @@ from .errors import DataError
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".inter": "\t", ".txt": None, ".dat": None, ".data": None}
 UNIT = "\x1f"  # stands for separators of several characters
 NAMES = {"\t": "tabs", " ": "spaces"}
-VALUE = re.compile(r"\s*(-?\d+([.,]\d+)?([eE][+-]?\d+)?|\d{4}-\d\d-\d\d.*|\d\d?[/.]\d\d?[/.]\d{4}.*|.*://.*|\S+@\S+\.\S+)\s*")
+TIME = re.compile(r"\s*(\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?|\d\d?[/.]\d\d?[/.]\d{4}( \d\d?:\d\d.*)?)\s*")
+VALUE = re.compile(rf"\s*-?\d+([.,]\d+)?([eE][+-]?\d+)?\s*|{TIME.pattern}|.*://.*|\S+@\S+\.\S+")
 HINT = " (with header=False the first line is data too, and user and item come first)"
-TIME = re.compile(r"\s*\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?\s*")
 
 
 class Text:
@@ -226,7 +226,7 @@ def _is_header(text: Text, names: list[str], wanted: Wanted, where: str) -> bool
     next(rows)
     sample = list(islice(rows, 1000))
     numbered = names == [str(place) for place in range(len(names))] and len(names) > 2
-    if all(names) and not numbered:
+    if names[0] and not numbered:
         if any(VALUE.fullmatch(name) and (not sample or any(VALUE.fullmatch(row[place]) for row in sample))
                for place, name in enumerate(names)):
             return False
