@@ -26,6 +26,12 @@ def test_separators(put, sep, ending, header):
     assert originals(load(path, sep=sep.strip(" ") or " ")) == PAIRS
 
 
+@pytest.mark.parametrize("sep", ["\t", ";", "|", "::"])
+def test_bad_line_under_another_separator(put, sep):
+    with pytest.raises(DataError, match="line 3: expected 2 fields, found 1"):
+        load(put("own.csv", TABLE.replace(",", sep).replace(f"1{sep}20", "1")))
+
+
 @pytest.mark.parametrize("text", ["1;10;3,5\n2;20;4,0\n2;30;4,5\n", "1\t10\t3,5\n2\t20\t4,0\n2\t30\t4,5\n"])
 def test_decimal_commas_separate_nothing(put, text):
     assert originals(load(put("own.csv", text), rating_col=2, threshold=4)) == [(2, 20), (2, 30)]
@@ -38,6 +44,12 @@ def test_decimal_commas_separate_nothing(put, text):
 def test_lone_quotes_are_characters(put, sep, items):
     text = f"user{sep}item\n" + "".join(f"{user}{sep}{item}\n" for user, item in zip("abcd", items))
     assert originals(load(put("own.tsv", text))) == list(zip("abcd", items))
+
+
+def test_lone_quote_in_the_header(put):
+    assert originals(load(put("own.csv", 'user,item,12" single\n1,2,x\n1,3,y\n'))) == [(1, 2), (1, 3)]
+    with pytest.raises(DataError, match="no pairs"):
+        load(put("own.csv", 'user,item,"x\n'))
 
 
 @pytest.mark.parametrize("sep", ["\t", ",", ";", "|"])

@@ -17,7 +17,7 @@ from .errors import DataError
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".inter": "\t", ".txt": None, ".dat": None, ".data": None}
 UNIT = "\x1f"  # stands for separators of several characters
-NAMES = {"\t": "tabs", " ": "spaces"}
+CANDIDATES = (",", "\t", ";", "|", "::", " ")
 TIME = re.compile(r"\s*(\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?|\d\d?[/.]\d\d?[/.]\d{4}( \d\d?:\d\d.*)?)\s*")
 VALUE = re.compile(rf"\s*-?\d+([.,]\d+)?([eE][+-]?\d+)?\s*|{TIME.pattern}|.*://.*|\S+@\S+\.\S+")
 HINT = " (with header=False the first line is data too, and user and item come first)"
@@ -46,32 +46,29 @@ class Text:
         self._skip_comments()
 
     def _separator(self, expected: str | None) -> str:
-        """The separator that the file's ending promises, if line 1 has it; else what divides all lines alike."""
+        """What divides line 1 into names that we know; else what the file's ending promises, if line 1 has it; else
+        what divides all lines alike."""
         lines = [line for _, line in islice(self._raw_lines(), 200) if not line.startswith("#")]
         lines = lines or [line for _, line in islice(self._raw_lines(), 1)]
-        widths = {sep: [len(split(line, sep)) for line in lines]
-                  for sep in (",", "\t", ";", "|", "::", " ")}
-        alike = {sep: found[0] for sep, found in widths.items() if found and found[0] > 1 and len(set(found)) == 1}
-        if widths.get(expected, [1])[0] > 1:
+        named = [sep for sep in CANDIDATES if Wanted().fits(split(lines[0], sep))]
+        if named:  # of tabs and spaces the tabs
+            return expected if expected in named else named[0]
+        widths = {sep: [len(split(line, sep)) for line in lines] for sep in CANDIDATES}
+        alike = {sep: found[0] for sep, found in widths.items() if found[0] > 1 and len(set(found)) == 1}
+        if widths.get(expected, [1])[0] > 1:  # but "1;10;3,5" has commas inside its numbers
             rivals = [sep for sep in ("\t", ";") if alike.get(sep, 0) > widths[expected][0]]
             return rivals[0] if expected == "," and rivals else expected
-        if " " in alike and not self._is_spaced(lines):
+        if " " in alike and (len(alike) > 1 or not self._is_spaced(lines)):
             del alike[" "]
-        if len(alike) > 1 and " " in alike:
-            del alike[" "]
-        named = [sep for sep in alike if Wanted().fits(split(lines[0], sep))]
-        if len(named) == 1 or len(alike) == 1:
-            return (named or [*alike])[0]
         if len(alike) > 1:
             raise DataError(f"{self.label}: each of {', '.join(map(repr, alike))} may be what separates the fields: "
                             "say which by sep=")
-        return expected or ","
+        return next(iter(alike), expected or ",")
 
     @staticmethod
     def _is_spaced(lines: list[str]) -> bool:
-        """Whether spaces separate fields rather than words: under known names, or between numbers."""
-        return Wanted().fits(lines[0].split()) or all(
-            VALUE.fullmatch(field) for line in lines for field in line.split()[:2])
+        """Whether spaces stand between numbers, rather than between words."""
+        return all(VALUE.fullmatch(field) for line in lines for field in line.split()[:2])
 
     def _skip_comments(self) -> None:
         """Lines on top that begin with # or % and do not divide as the others do."""
@@ -126,12 +123,11 @@ class Text:
         """Where some line's quotes are not in pairs: they are characters, if every line divides alike that way; else
         they hold line breaks, if every record divides alike that way."""
         rows = [(number, fields) for number, fields in self.rows() if number > skip]
-        wrong = next(((number, fields) for number, fields in rows if len(fields) != width), None)
-        if wrong:
+        if wrong := next((row for row in rows if len(row[1]) != width), None):
             rows = self._records(width, skip)
-        if not rows:
-            raise DataError(f"{self.label}, line {wrong[0]}: expected {width} fields, found {len(wrong[1])} (some "
-                            'lines have a lone ")')
+            if not rows:
+                raise DataError(f"{self.label}, line {wrong[0]}: expected {width} fields, found {len(wrong[1])} (some "
+                                'lines have a lone ")')
         index = pd.Index([number for number, _ in rows], name="line")
         return pd.DataFrame({place: [fields[place] or None for _, fields in rows] for place in places}, index=index,
                             dtype="object")
