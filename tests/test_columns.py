@@ -113,7 +113,7 @@ def test_names_of_ratings_and_times():
              "userrating", "isclick", "num_clicks", "isbn", "rating:float"]
     assert find_ratings(names) == [7, 8, 12, 9, 6, 10]
     assert [name for name in ("time", "timestamp:float", "created_at", "eventTime", "t_dat", "review/time", "play_time",
-                              "time_spent", "runtime", "times") if is_time(name)] == [
+                              "time_spent", "runtime", "times", "birth_date") if is_time(name)] == [
         "time", "timestamp:float", "created_at", "eventTime", "t_dat", "review/time"]
 
 

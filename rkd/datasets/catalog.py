@@ -19,10 +19,11 @@ from scipy import sparse
 from ..data import Interactions
 from ..files import cache_folder
 from .assemble import assemble
-from .columns import Wanted, positives
+from .columns import Wanted
 from .errors import DataError, DataWarning
 from .fetch import SOURCE_ERRORS, Form, Source, data_folder, fetched
 from .objects import read_object
+from .ratings import positives
 from .readers import read_file, read_lists, read_ratings, read_reviews, read_table
 from .synthetic import interactions
 

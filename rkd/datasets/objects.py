@@ -7,23 +7,26 @@ import pandas as pd
 import pyarrow
 from scipy import sparse
 
-from .columns import Pairs, Places, Wanted
+from .columns import Places, Wanted
 from .errors import DataError
+from .ratings import Pairs
 
 
 def read_object(source, wanted: Wanted, notes: list[str]) -> Pairs:
     """The pairs of a table (pandas, Arrow, columns, records), of a sparse matrix, of two arrays or lists, of a list."""
     if isinstance(source, pd.DataFrame):
         return read_frame("the DataFrame", source, wanted, notes)
-    if hasattr(source, "__arrow_c_stream__") or isinstance(source, pyarrow.RecordBatch):
+    if isinstance(source, pyarrow.RecordBatch):
+        source = pyarrow.Table.from_batches([source])
+    if hasattr(source, "__arrow_c_stream__"):
         try:
-            table = pyarrow.table(source)
+            table = pyarrow.RecordBatchReader.from_stream(source).read_all()
         except (pyarrow.ArrowException, TypeError, ValueError) as error:
             raise DataError(f"the {type(source).__name__} cannot be read as a table: {error}") from None
         return read_arrow("the table", table, wanted, notes)
-    if sparse.issparse(source):
+    if sparse.issparse(source) and source.ndim == 2:
         cells = source.tocoo()
-        return _rows({"user": cells.coords[0], "item": cells.coords[1], "rating": cells.data}, "value")
+        return _rows({"user": cells.row, "item": cells.col, "rating": cells.data}, "value")
     records = isinstance(source, list) and source and all(isinstance(record, Mapping) for record in source)
     if isinstance(source, Mapping) or records or isinstance(source, np.ndarray) and source.dtype.names:
         try:

@@ -22,9 +22,10 @@ import pandas as pd
 import pyarrow
 import pyarrow.parquet
 
-from .columns import Pairs, Wanted
+from .columns import Wanted
 from .errors import DataError
 from .objects import read_arrow
+from .ratings import Pairs
 from .tables import SEPARATORS, Text, read_text
 
 UNPACK = {".gz": gzip.decompress, ".bz2": bz2.decompress, ".xz": lzma.decompress}

@@ -12,8 +12,9 @@ from itertools import islice
 
 import pandas as pd
 
-from .columns import Pairs, Wanted
+from .columns import Places, Wanted
 from .errors import DataError
+from .ratings import Pairs
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".inter": "\t", ".txt": None, ".dat": None, ".data": None}
 UNIT = "\x1f"  # stands for separators of several characters
@@ -247,7 +248,7 @@ def _of_a_kind(first: str, below: list[str]) -> bool:
     return 2 * heads.count(head) > len(below) or len(first) >= 8 and all(len(name) == len(first) for name in below)
 
 
-def _doubt(text: Text, frame: pd.DataFrame, places, width: int, wanted: Wanted, notes: list[str]) -> None:
+def _doubt(text: Text, frame: pd.DataFrame, places: Places, width: int, wanted: Wanted, notes: list[str]) -> None:
     """Say what was done with a table without header where it has more than two columns."""
     for role, place in (("user", places.user), ("item", places.item)):
         head = frame[place].head(100).dropna()
