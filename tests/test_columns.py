@@ -181,6 +181,16 @@ def test_where_the_text_does_not_tell_the_caller_does(put):
             load(path, **columns)
 
 
+def test_columns_by_name_and_place_in_any_source(given):
+    frame = pd.DataFrame({"when": [1, 2], "what": [7, 8], "mark": [0.5, 5.0], "who": [3, 4], "user": [0, 0]})
+    for columns in (dict(user_col="who", item_col="what", rating_col="mark"),
+                    dict(user_col=3, item_col=1, rating_col=2),
+                    dict(user_col="Who", item_col=1, rating_col="mark")):
+        source = given(frame)
+        header = True if str(source).endswith(".csv") else None
+        assert originals(quietly(source, threshold=1, header=header, **columns)) == [(4, 8)]
+
+
 def test_header_that_stands_twice(put):
     with pytest.raises(DataError, match="line 3: the header stands here again"):
         load(put("own.csv", "user,item\n1,2\nuser,item\n1,3\n"))

@@ -46,6 +46,11 @@ def test_a_frame_without_names_of_columns():
     assert len(load(pd.DataFrame([[1, 2, 5], [1, 3, 0]]), rating_col=2, threshold=1)) == 1
 
 
+def test_columns_are_named_for_tables_only():
+    with pytest.raises(ValueError, match="user_col, .* are for tables, not for a tuple"):
+        load((USERS, ITEMS), user_col="user")
+
+
 def test_dictionaries_strings_and_nulls_through_arrow():
     table = pyarrow.table({"user": pyarrow.array(["b", "a", "b"]).dictionary_encode(), "item": [3, 1, 2]})
     assert originals(load(Stream(table))) == [("a", 1), ("b", 2), ("b", 3)]

@@ -1,6 +1,6 @@
 """Tables and matrices that are in memory already → pairs: pandas, Arrow (Polars, DuckDB), SciPy, NumPy, lists."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -23,10 +23,7 @@ def read_object(source, wanted: Wanted, notes: list[str]) -> Pairs:
             table = pyarrow.RecordBatchReader.from_stream(source).read_all()
         except (pyarrow.ArrowException, TypeError, ValueError) as error:
             raise DataError(f"the {type(source).__name__} cannot be read as a table: {error}") from None
-        return read_arrow("the table", table, wanted, notes)
-    if sparse.issparse(source) and source.ndim == 2:
-        cells = source.tocoo()
-        return _rows({"user": cells.row, "item": cells.col, "rating": cells.data}, "value")
+        return read_columns("the table", table.column_names, table.column, wanted, notes)
     records = isinstance(source, list) and source and all(isinstance(record, Mapping) for record in source)
     if isinstance(source, Mapping) or records or isinstance(source, np.ndarray) and source.dtype.names:
         try:
@@ -34,6 +31,12 @@ def read_object(source, wanted: Wanted, notes: list[str]) -> Pairs:
         except ValueError as error:
             raise DataError(f"the {type(source).__name__} cannot be read as a table: {error}") from None
         return read_frame(f"the {type(source).__name__}", frame, wanted, notes)
+    if wanted != Wanted():
+        raise ValueError("user_col, item_col, rating_col and time_col are for tables, not for a "
+                         f"{type(source).__name__}")
+    if sparse.issparse(source) and source.ndim == 2:
+        cells = source.tocoo()
+        return _rows({"user": cells.row, "item": cells.col, "rating": cells.data}, "value")
     if isinstance(source, np.ndarray):
         if source.ndim != 2 or source.shape[1] != 2:
             raise DataError(f"an array of {' × '.join(map(str, source.shape))}: pairs are n × 2; of a matrix of users "
@@ -99,12 +102,13 @@ def read_frame(label: str, frame: pd.DataFrame, wanted: Wanted, notes: list[str]
     return _with_names(pairs, names, places)
 
 
-def read_arrow(label: str, table: pyarrow.Table, wanted: Wanted, notes: list[str]) -> Pairs:
-    names = table.column_names
+def read_columns(label: str, names: list[str], column_at: Callable[[int], pyarrow.ChunkedArray], wanted: Wanted,
+                 notes: list[str]) -> Pairs:
+    """The pairs of Arrow's columns; ``column_at`` gives or reads the one at a place."""
     places, used = _picked(label, names, wanted, notes)
     pairs = {}
     for column, place in used.items():
-        values = table.column(place)
+        values = column_at(place)
         if pyarrow.types.is_nested(values.type):
             raise DataError(f"{label} cannot be read: its column {names[place]!r} holds {values.type}, not ids")
         if pyarrow.types.is_binary(values.type) or pyarrow.types.is_large_binary(values.type):

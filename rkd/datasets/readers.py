@@ -24,7 +24,7 @@ import pyarrow.parquet
 
 from .columns import Wanted
 from .errors import DataError
-from .objects import read_arrow
+from .objects import read_columns
 from .ratings import Pairs
 from .tables import SEPARATORS, Text, read_text
 
@@ -111,12 +111,9 @@ def read_file(path: Path, wanted: Wanted, sep: str | None, header: bool | None, 
         if ending in (".parquet", ".pq"):
             if sep is not None or header is not None:
                 raise DataError(f"{label}: sep= and header= are for text, and this is Parquet")
-            source = path if data is None else BytesIO(data)
-            file = pyarrow.parquet.ParquetFile(source)
-            places = wanted.among(file.schema_arrow.names, label)
-            names = [file.schema_arrow.names[place] for place in (places.user, places.item, places.rating, places.time)
-                     if place is not None]
-            return {label: read_arrow(label, file.read(columns=names), wanted, notes)}
+            file = pyarrow.parquet.ParquetFile(path if data is None else BytesIO(data))
+            names = file.schema_arrow.names
+            return {label: read_columns(label, names, lambda place: file.read([names[place]]).column(0), wanted, notes)}
         if ending not in SEPARATORS and sep is None:
             raise DataError(f"{label}: cannot tell its format; save it as .csv, .tsv, .txt (each may be .gz, .bz2, .xz "
                             "or .zip) or .parquet, or name what separates its fields by sep=")
