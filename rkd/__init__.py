@@ -4,7 +4,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from . import pinned  # before torch
 from .data import Interactions, Split
-from .datasets import CATALOG, DataError, load, statistics
+from .datasets import CATALOG, DataError, DataWarning, load, statistics
 from .distillation import distill
 from .evaluate import METRICS, evaluate, per_user, recommend
 from .methods import METHODS, Distiller, OnEntities, OnLists, Sum
@@ -20,7 +20,7 @@ try:
 except PackageNotFoundError:  # a checkout on the path, not installed
     __version__ = "0.2.0"
 
-__all__ = ["CATALOG", "METHODS", "METRICS", "MF", "DataError", "Distiller", "Fit", "Given", "Interactions", "LightGCN",
-           "Lists", "OnEntities", "OnLists", "Result", "Run", "RunsFailed", "Split", "Sum", "compute", "distill",
-           "evaluate", "load", "per_user", "popular_items", "popularity_groups", "recommend", "split_of",
-           "statistics", "train"]
+__all__ = ["CATALOG", "METHODS", "METRICS", "MF", "DataError", "DataWarning", "Distiller", "Fit", "Given",
+           "Interactions", "LightGCN", "Lists", "OnEntities", "OnLists", "Result", "Run", "RunsFailed", "Split", "Sum",
+           "compute", "distill", "evaluate", "load", "per_user", "popular_items", "popularity_groups", "recommend",
+           "split_of", "statistics", "train"]

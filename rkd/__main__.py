@@ -5,12 +5,13 @@ import inspect
 import json
 import math
 import sys
+import warnings
 from dataclasses import fields
 from pathlib import Path
 from typing import get_args
 
 from .bench import bench
-from .datasets import CATALOG, DataError, load, statistics
+from .datasets import CATALOG, DataError, DataWarning, load, statistics
 from .methods import METHODS, method_of
 from .models import BACKBONES
 from .run import Run
@@ -193,4 +194,7 @@ def _print_json(value: dict) -> None:
 
 
 if __name__ == "__main__":
+    plain = warnings.formatwarning
+    warnings.formatwarning = lambda message, category, *where, **line: (
+        f"rkd: {message}\n" if issubclass(category, DataWarning) else plain(message, category, *where, **line))
     sys.exit(main())

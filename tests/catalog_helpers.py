@@ -7,4 +7,4 @@ REVIEWS = "apps/reviews_Apps_for_Android_5.json"
 
 
 def originals(data):
-    return sorted(zip(data.user_ids[data.users].tolist(), data.item_ids[data.items].tolist()))
+    return sorted(zip(data.user_ids[data.users.numpy()].tolist(), data.item_ids[data.items.numpy()].tolist()))

@@ -134,6 +134,26 @@ def test_next_source_has_its_turn_and_failures_are_all_told(put, small, server, 
     assert originals(load("ml-100k")) == PAIRS
 
 
+def test_mirrors_have_their_turn_and_are_held_to_the_same_hash(put, small, server, tmp_path):
+    whole = zipped(**{"ml-100k/u.data": U_DATA})
+    put("good.zip", whole, "web")
+    put("other.zip", whole[:-1], "web")
+    form = u_data_from(f"{server.url}/absent.zip", whole)
+    source = replace(form.sources[0], mirrors=(f"{server.url}/other.zip", f"{server.url}/good.zip"))
+    small("ml-100k", 4, 3, 5, forms=(replace(form, sources=(source,)),))
+    assert originals(load("ml-100k")) == PAIRS and cached(tmp_path) == ["data/ml-100k/u.data"]
+    (tmp_path / "cache/data/ml-100k/u.data").unlink()
+    small("ml-100k", 4, 3, 5, forms=(replace(form, sources=(replace(source, mirrors=source.mirrors[:1]),)),))
+    with pytest.raises(DataError, match="absent.zip: HTTPError: 404.*; .*other.zip: ValueError: SHA256 hash"):
+        load("ml-100k")
+
+
+def test_every_public_data_set_but_apps_has_a_second_address():
+    for name, dataset in CATALOG.items():
+        sources = [form.sources for form in dataset.forms if form.sources]
+        assert len(sources) > 1 or name == "apps" or all(source.mirrors for source in sources[0]), name
+
+
 def test_download_with_another_hash_is_not_kept(put, small, server, tmp_path):
     whole = zipped(**{"ml-100k/u.data": U_DATA})
     small("ml-100k", 4, 3, 5, forms=(u_data_from(f"{server.url}/ml.zip", whole),))

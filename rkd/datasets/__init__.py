@@ -1,5 +1,5 @@
 """Data sets: those of the papers by name, your own from a file, and a synthetic world whose truth is known."""
 
-from .catalog import CATALOG, DataError, DataSet, load, statistics
+from .catalog import CATALOG, DataError, DataSet, DataWarning, load, statistics
 
-__all__ = ["CATALOG", "DataError", "DataSet", "load", "statistics"]
+__all__ = ["CATALOG", "DataError", "DataSet", "DataWarning", "load", "statistics"]

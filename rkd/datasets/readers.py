@@ -4,15 +4,17 @@ Its index says where in the file each pair stood: index.name is "line" or "row",
 DataError, which names the file and, where there is one, the line.
 """
 
+import bz2
 import csv
 import gzip
 import json
+import lzma
 import os
-import warnings
+import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from itertools import islice
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -20,41 +22,25 @@ import pandas as pd
 import pyarrow
 import pyarrow.parquet
 
-USER_COLUMNS = ("user", "user_id", "userid")
-ITEM_COLUMNS = ("item", "item_id", "itemid", "movie_id", "movieid")
-SEPARATORS = {".csv": ",", ".tsv": "\t", ".inter": "\t"}
+from .columns import Wanted
+from .errors import DataError
+from .objects import read_columns
+from .ratings import Pairs
+from .tables import SEPARATORS, Text, read_text
 
-
-class DataError(Exception):
-    """A data set that cannot be found, fetched or read, or is not what its publisher describes."""
+UNPACK = {".gz": gzip.decompress, ".bz2": bz2.decompress, ".xz": lzma.decompress}
 
 
 def read_table(path: Path, separator: str, columns: tuple[int, int] | None = None) -> pd.DataFrame:
-    """Text with one pair a line, as strings; further columns are ignored.
+    """A publisher's text with one pair a line, as strings; further columns, ratings too, are ignored.
 
     ``columns`` are the places of user and item in a file without header. Without it they are found by their names in
     line 1, or are the first two if line 1 is no header.
     """
+    wanted = Wanted(*columns) if columns else Wanted()
     with _explained(path):
-        with _open(path) as text:
-            head = list(islice(csv.reader(text, delimiter=separator), 2))
-        if not head:
-            raise DataError(f"{path} is empty")
-        if "\0" in "".join(head[0]):
-            raise DataError(f"{path} holds no text")
-        places, has_header = (columns, False) if columns else _columns(path, head)
-        width = len(head[0])
-        if max(places) >= width:
-            raise DataError(f"{path}, line 1: expected {max(places) + 1} fields or more with {separator!r} between "
-                            f"them, found {width}")
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # raised for a first row with too many fields
-            frame = pd.read_csv(path, sep=separator, header=None, names=range(width), index_col=False, dtype=str,
-                                skiprows=int(has_header), skip_blank_lines=False, encoding="utf-8-sig")
-        frame.index = pd.RangeIndex(1 + has_header, 1 + has_header + len(frame), name="line")
-        if frame[[*places, width - 1]].isna().to_numpy().any():
-            frame = frame[~frame.index.isin(_blank_lines(path, separator, width))]
-    return frame[list(places)].set_axis(["user", "item"], axis=1)
+        pairs = read_text(Text(str(path), _unpacked(path)[1], None, separator), wanted, False if columns else None, [])
+    return pairs.frame[["user", "item"]]
 
 
 def read_ratings(path: Path, separator: str, columns: tuple[int, int]) -> pd.DataFrame:
@@ -68,13 +54,13 @@ def read_ratings(path: Path, separator: str, columns: tuple[int, int]) -> pd.Dat
     return pairs
 
 
-def read_lists(path: Path, counted: bool) -> pd.DataFrame:
+def read_lists(path: Path, counted: bool, lines: Iterable[str] | None = None) -> pd.DataFrame:
     """One user's items a line: "user item item …"; or if ``counted`` "count item item …", where line u is user u - 1.
 
     The count tells a whole line from a truncated one.
     """
     firsts, items, lengths = [], [], []
-    with _explained(path), _open(path) as text:
+    with _explained(path), nullcontext(lines) if lines is not None else _open(path) as text:
         for line, fields in enumerate(map(str.split, text), 1):
             try:
                 first, *rest = map(int, fields)
@@ -103,63 +89,97 @@ def read_reviews(path: Path) -> pd.DataFrame:
     return pd.DataFrame(pairs, columns=["user", "item"], index=pd.RangeIndex(1, 1 + len(pairs), name="line"))
 
 
-def read_parquet(path: Path) -> pd.DataFrame:
-    """A Parquet file with columns for user and item; further columns are ignored."""
+def read_file(path: Path, wanted: Wanted, sep: str | None, header: bool | None, notes: list[str]) -> dict[str, Pairs]:
+    """A file of your own, by its name's ending, or a folder of Parquet parts: {what to call it: its pairs}.
+
+    .parquet; .csv, .tsv, RecBole's .inter, .txt, .dat or .data, each also packed (.gz, .bz2, .xz, or .zip, of whose
+    files one is named as archive.zip/name if there are more).
+    """
+    if path.is_dir():
+        with _explained(path):
+            parts = _parts(path)
+        if not parts:
+            raise DataError(f"{path} is a folder: name the file in it")
+        with _explained(path):
+            if len({tuple(pyarrow.parquet.read_schema(part).names) for part in parts}) > 1:
+                raise DataError(f"{path}: its Parquet files have different columns: name one of them")
+        return {label: pairs for part in parts for label, pairs in read_file(part, wanted, sep, header, notes).items()}
+    label = str(path)
     with _explained(path):
-        names = pyarrow.parquet.read_schema(path).names
-        places, found = _columns(path, [names])
-        if not found:
-            raise DataError(f"{path} has no columns 'user' and 'item', but {', '.join(names) or 'none'}: rename them")
-        user, item = (names[place] for place in places)
-        table = pyarrow.parquet.read_table(path, columns=[user, item], partitioning=None)
-        frame = pyarrow.table({"user": table[user].cast("string"), "item": table[item].cast("string")}).to_pandas()
-    frame.index = pd.RangeIndex(1, 1 + len(frame), name="row")
-    return frame
+        path, data = (path, None) if path.suffix.lower() in (".parquet", ".pq") else _unpacked(path)
+        ending = path.suffix.lower()
+        if ending in (".parquet", ".pq"):
+            if sep is not None or header is not None:
+                raise DataError(f"{label}: sep= and header= are for text, and this is Parquet")
+            file = pyarrow.parquet.ParquetFile(path if data is None else BytesIO(data))
+            names = file.schema_arrow.names
+            return {label: read_columns(label, names, lambda place: file.read([names[place]]).column(0), wanted, notes)}
+        if ending not in SEPARATORS and sep is None:
+            raise DataError(f"{label}: cannot tell its format; save it as .csv, .tsv, .txt (each may be .gz, .bz2, .xz "
+                            "or .zip) or .parquet, or name what separates its fields by sep=")
+        untold = sep is None and header is None and wanted == Wanted()
+        if ending == ".txt" and untold and _are_lists(data, label, notes):
+            frame = read_lists(Path(label), counted=False, lines=data.decode("utf-8-sig").splitlines())
+            return {label: Pairs(frame)}
+        return {label: read_text(Text(label, data, SEPARATORS.get(ending), sep), wanted, header, notes)}
 
 
-def read_file(path: Path) -> pd.DataFrame:
-    """A file of your own, by its name's ending: .csv, .tsv or RecBole's .inter, each also with .gz; or .parquet."""
-    if os.path.isdir(path):
-        raise DataError(f"{path} is a folder: name the file in it")
-    if path.suffix.lower() == ".parquet":
-        return read_parquet(path)
-    ending = (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
-    if ending not in SEPARATORS:
-        raise DataError(f"{path}: cannot tell its format; save it as .csv, .tsv (either may be .gz) or .parquet")
-    return read_table(path, SEPARATORS[ending])
+def _parts(folder: Path) -> list[Path]:
+    """The Parquet files in a folder and in its folders of the form "name=value", as Spark and others write them."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and "=" in path.name:
+            found += _parts(path)
+        elif path.suffix.lower() == ".parquet" and path.name[0] not in "._" and path.is_file():
+            found.append(path)
+    return found
+
+
+def _are_lists(data: bytes, label: str, notes: list[str]) -> bool:
+    """Whether a text is LightGCN's: each line a user's number and the numbers of the items that it has."""
+    users, widths = set(), set()
+    for line in BytesIO(data):
+        fields = line.split()
+        if not all(map(bytes.isdigit, fields)) or b"\t" in line or not fields or fields[0] in users:
+            return False
+        users.add(fields[0])
+        widths.add(len(fields))
+    if widths in (set(), {1}, {2}):
+        return False
+    if len(widths) == 1 and len(users) > 1:
+        notes.append(f"{label}: read as lists, a user and its items a line; if it is a table, sep=' ' says so")
+    return True
+
+
+def _unpacked(path: Path) -> tuple[Path, bytes]:
+    """(path without the endings of packing, content) of a file, packed or not."""
+    archive = next((parent for parent in (path, *path.parents) if parent.suffix.lower() == ".zip"
+                    and os.path.isfile(parent)), None)
+    if archive:
+        with zipfile.ZipFile(archive) as packed:
+            names = [name for name in packed.namelist() if not name.endswith("/") and "__MACOSX" not in name]
+            if archive != path:
+                name = path.relative_to(archive).as_posix()
+                if name not in names:
+                    raise DataError(f"{archive} has no {name!r}, but {', '.join(names[:9])}")
+            elif len(names) != 1:
+                raise DataError(f"{archive} holds {len(names)} files ({', '.join(names[:9])}): name one of them as "
+                                f"{archive}/{names[0] if names else 'NAME'}")
+            else:
+                (name,) = names
+            data = packed.read(name)
+        path = Path(name) if Path(name).suffix else archive.with_suffix("")
+    else:
+        with open(path, "rb") as file:
+            data = file.read()
+    if unpack := UNPACK.get(path.suffix.lower()):
+        return path.with_suffix(""), unpack(data)
+    return path, data
 
 
 def _open(path: Path, errors: str = "strict"):
     opener = gzip.open if path.suffix.lower() == ".gz" else open
     return opener(path, "rt", encoding="utf-8-sig", errors=errors, newline="")
-
-
-def _columns(path: Path, head: list[list[str]]) -> tuple[tuple[int, int], bool]:
-    """The places of user and item, and whether line 1 named them. ``head`` holds the fields of lines 1 and 2."""
-    names = [field.strip().lower().split(":")[0] for field in head[0]]
-    user, item = (next((names.index(name) for name in known if name in names), None)
-                  for known in (USER_COLUMNS, ITEM_COLUMNS))
-    if user is not None and item is not None:
-        return (user, item), True
-    second = head[1] if len(head) > 1 else []
-    word_above_number = any(not any(map(str.isdigit, top)) and below.replace(".", "", 1).isdigit()
-                            for top, below in zip(head[0], second))
-    if user is not None or item is not None or word_above_number:
-        raise DataError(f"{path}, line 1: a header needs columns 'user' and 'item', but names {', '.join(head[0])}: "
-                        "rename them (a file without header has user and item first)")
-    return (0, 1), False
-
-
-def _blank_lines(path: Path, separator: str, width: int) -> list[int]:
-    """The numbers of a table's blank lines; raises DataError at a line with fewer fields than ``width``."""
-    blank = []
-    with _open(path) as text:
-        for line, fields in enumerate(csv.reader(text, delimiter=separator), 1):
-            if not fields:
-                blank.append(line)
-            elif len(fields) < width:
-                raise DataError(f"{path}, line {line}: expected {width} fields, found {len(fields)}")
-    return blank
 
 
 @contextmanager
@@ -173,7 +193,8 @@ def _explained(path: Path) -> Iterator[None]:
         raise DataError(f"{path} is truncated: its compressed data end too early") from None
     except pd.errors.ParserWarning:
         raise DataError(f"{path}: its first row has more fields than line 1") from None
-    except (OSError, ValueError, pyarrow.ArrowNotImplementedError, csv.Error, zlib.error) as error:
+    except (OSError, ValueError, RuntimeError, pyarrow.ArrowException, csv.Error, zlib.error, lzma.LZMAError,
+            zipfile.BadZipFile) as error:
         reason = " ".join(str(error).removeprefix("Error tokenizing data. C error: ").split())
         raise DataError(f"{path} cannot be read: {reason}") from error
 
