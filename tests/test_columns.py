@@ -9,7 +9,7 @@ from catalog_helpers import originals
 from rkd import DataError, DataWarning, load
 from rkd.datasets.columns import find_ratings, is_time
 
-pytestmark = pytest.mark.usefixtures("folders")
+pytestmark = [pytest.mark.usefixtures("folders"), pytest.mark.filterwarnings("ignore::rkd.DataWarning")]
 
 
 @pytest.fixture(params=["csv", "parquet", "frame"])

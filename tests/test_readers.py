@@ -79,6 +79,8 @@ BAD_FILES = {
     "empty.gz": ("own.csv.gz", b"", "is empty"),
     "header only": ("own.csv", "user,item\n", "no pairs"),
     "one column": ("own.csv", "user\n1\n", "line 1.*needs columns 'user' and 'item'"),
+    "no separator": ("own.txt", "1^2\n3^4\n", "neither commas, tabs, .* divide all lines alike: .* by sep="),
+    "table or lists": ("own.txt", "1 10 5\n1 11\n", "neither commas, tabs, .* each user has one line"),
     "two separators": ("own.txt", "1;2|3\n3;4|5\n", "each of ';', '.' may be what separates the fields.*sep="),
     "unknown separator": ("own.csv", "1^2\n3^4\n", "line 1: expected 2 fields or more with ',' between them.*sep="),
     "item column missing": ("own.csv", "user,rating\n1,2\n", "line 1.*needs columns.*user, rating"),

@@ -52,7 +52,7 @@ def test_lone_quote_in_the_header(put):
         load(put("own.csv", 'user,item,"x\n'))
 
 
-@pytest.mark.parametrize("sep", ["\t", ",", ";", "|"])
+@pytest.mark.parametrize("sep", ["\t", ",", ";", "|", "::"])
 @pytest.mark.parametrize("lone", ["", '"Heroes'])
 def test_quotes_in_pairs_hold_separators_and_quotes(put, sep, lone):
     text = (f'"user"{sep}"item"\n1{sep}"Good{sep} the Bad"\n2{sep}"He said ""hi"""\n"3"{sep}plain\n4{sep}""""\n'

@@ -64,7 +64,11 @@ class Text:
         if len(alike) > 1:
             raise DataError(f"{self.label}: each of {', '.join(map(repr, alike))} may be what separates the fields: "
                             "say which by sep=")
-        return next(iter(alike), expected or ",")
+        if not alike and expected is None:
+            raise DataError(f"{self.label}: neither commas, tabs, ';', '|', '::' nor spaces divide all lines alike: "
+                            "name what does by sep= (in lists of items, user item item …, each user has one line, of "
+                            "whole numbers)")
+        return next(iter(alike), expected)
 
     @staticmethod
     def _is_spaced(lines: list[str]) -> bool:
@@ -199,6 +203,8 @@ def read_text(text: Text, wanted: Wanted, header: bool | None, notes: list[str])
     places = wanted.among(names, where, HINT) if header else wanted.without_names(width, where)
     used = [place for place in (places.user, places.item, places.rating) if place is not None]
     frame = text.columns(sorted({*used}), width, first if header else first - 1)
+    if text.sep == UNIT and text.quoted:  # the separator inside quotes
+        frame = frame.apply(lambda column: column.str.replace(UNIT, text.shown))
     if header:
         again = (frame[places.user] == names[places.user]) & (frame[places.item] == names[places.item])
         if again.any():
