@@ -5,10 +5,11 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from coursework_helpers import TASKS_OF, said
+from coursework_helpers import TASKS_OF, functions, said
 from torch.nn.functional import logsigmoid
 
 from rkd.coursework import TASKS
+from rkd.coursework.release import solution_copy
 
 # Answers as students write them: loops and NumPy, not the formulas of the module under test.
 
@@ -225,8 +226,9 @@ WRONG = [  # task, answer, words
     ("net_push", push_loop, "differs from the formula"),
     ("net_push", lambda train: train.sum(0) * 0.5, "the negatives are missing"),
     ("net_push", lambda train: train.sum(1) * 0.5, "it should return a tensor of shape [12], and returns a tensor of "),
-    ("net_push", lambda train: list(train.sum(0)), "and returns 12 values (each one number)"),
-    ("net_push", lambda train: [train.sum(0)], "and returns 1 value (a tensor of shape [12])"),
+    ("net_push", lambda train: list(train.sum(0)), "differs from the formula"),
+    ("net_push", lambda train: list(train.sum(1)), "values (each one number)"),
+    ("net_push", lambda train: [train.sum(1)], "and returns 1 value (a tensor of shape ["),
     ("net_push", lambda train: [], "and returns 0 values"),
     ("net_push", lambda train: train.sum(0) / 0, "it returns infinity"),
     ("ranked", ranked_loop, "training items are not masked"),
@@ -344,6 +346,27 @@ def test_ten_wrong_answers_for_every_exercise():
     counted = Counter(task for task, *_ in WRONG) + Counter({name: len(task.mistakes) for name, task in TASKS.items()})
     for exercise, tasks in TASKS_OF.items():
         assert sum(counted[task] for task in tasks) >= 10 and all(counted[task] >= 4 for task in tasks), exercise
+
+
+def in_lists(value):
+    return [in_lists(x) for x in value] if isinstance(value, tuple) else value.tolist()
+
+
+def in_arrays(value):
+    return tuple(map(in_arrays, value)) if isinstance(value, tuple) else value.detach().numpy()
+
+
+@pytest.mark.parametrize("exercise", TASKS_OF)
+def test_right_answers_in_another_container_pass(exercise):
+    """Lists, arrays, lists of tensors, an axis more: where no gradient is asked for, and where it is, those that keep
+    it."""
+    right = functions(exercise, solution_copy)
+    for task in TASKS_OF[exercise]:
+        forms = [lambda x: x[None] if isinstance(x, torch.Tensor) else torch.stack(x),
+                 lambda x: list(x) if isinstance(x, tuple) or x.dim() else [x]]
+        forms += [] if TASKS[task].gradient_of else [in_lists, in_arrays]
+        for change in forms:
+            assert said(task, lambda *given, f=right[task], change=change: change(f(*given))) == "", task
 
 
 def test_correct_answers_in_another_style_pass():

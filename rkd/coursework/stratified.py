@@ -6,7 +6,7 @@ from torch.nn.functional import logsigmoid
 
 from ..popularity import popularity_groups
 from .draws import chosen, counts, normal
-from .task import Task, form, formula
+from .task import Task, form, formula, shaped
 
 N_DRAWS = 20_000
 
@@ -51,8 +51,8 @@ def _unclamped(better, worse, possible):
 
 def _drawn(found, given) -> str | None:
     """What is wrong with pairs of ranks, drawn with p(r) ∝ e^(−r/μ) without replacement, the better first."""
-    value, depth, mu = found["value"], given["depth"], given["mu"]
-    wanted = [torch.zeros(given["n"])] * 2
+    wanted, depth, mu = [torch.zeros(given["n"])] * 2, given["depth"], given["mu"]
+    value = shaped(found["value"], wanted)
     if form(value) != form(wanted):
         return f"it should return {form(wanted)}, and returns {form(value)}"
     a, b = (x.double() for x in value)
