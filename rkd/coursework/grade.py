@@ -8,6 +8,7 @@ points, come from the exercise's source.
 
 import json
 import re
+import warnings
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -90,7 +91,8 @@ class Submission:
         try:
             content = path.read_bytes()
             text = content.decode(json.detect_encoding(content))
-            cells = [Cell.of(cell) for cell in nbformat.reads(text, as_version=4).cells]
+            with warnings.catch_warnings(action="ignore"):  # of ids that are missing, or given twice
+                cells = [Cell.of(cell) for cell in nbformat.reads(text, as_version=4).cells]
             beside = {p.name: p.read_bytes() for p in path.parent.glob("*.py") if p.is_file() and not p.is_symlink()}
         except Exception as error:
             return cls(name, trouble=f"this is no notebook that can be read ({type(error).__name__})")

@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
@@ -38,11 +38,12 @@ def grade_all(paths: list[Path], to: Path, limits: Limits = LIMITS, jobs: int | 
     package, grades = contents(PACKAGE), []
     jobs = min(jobs or joblib.cpu_count(), len(read))
     with ThreadPoolExecutor(jobs) as pool, _servers(jobs, package) as lent:
-        for result in pool.map(lambda submission: _graded(submission, known, limits, lent), read):
-            grades.append(result)
+        for done in as_completed([pool.submit(_graded, submission, known, limits, lent) for submission in read]):
+            grades.append(result := done.result())
             _write(grades if class_ else [], [result], to, known)
             log(f"{result.submission}: {result.exercise or 'no exercise'}, {result.points:g} of {result.possible:g} "
                 "points" + f", {result.by_hand:g} by hand" * bool(result.by_hand))
+    grades.sort(key=lambda result: result.submission)
     _write(grades if class_ else [], grades, to, known)  # once more, should one have been meddled with
     now = contents(PACKAGE)
     if changed := sorted(str(path) for path in package.keys() | now.keys() if package.get(path) != now.get(path)):

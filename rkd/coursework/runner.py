@@ -3,7 +3,6 @@ forks for each submission. Started by kernel.py, and told by it what to do."""
 
 import ast
 import ctypes
-import json
 import mmap
 import os
 import shutil
@@ -12,6 +11,7 @@ import socket
 import sys
 import tempfile
 from contextlib import suppress
+from json import dumps, loads
 from pathlib import Path
 
 import psutil
@@ -60,7 +60,7 @@ def serve(control: int) -> None:
         if (pid := os.fork()) == 0:
             with suppress(BaseException):
                 link.close()
-                work(socket.socket(fileno=received[0]), **json.loads(message))
+                work(socket.socket(fileno=received[0]), **loads(message))
             os._exit(1)
         os.close(received[0])
         link.sendall(str(pid).encode())
@@ -84,7 +84,7 @@ def work(link: socket.socket, folder: str, memory: int) -> None:
     limit(memory)
     with link.makefile("rb") as commands:
         for line in commands:
-            link.sendall(json.dumps(obey(shell, memory, **json.loads(line))).encode() + b"\n")
+            link.sendall(dumps(obey(shell, memory, **loads(line))).encode() + b"\n")
 
 
 def limit(memory: int) -> None:
