@@ -64,13 +64,13 @@ def rates(recall_by=lambda k, held: held, ideal_by=lambda k, held: min(k, held))
     return wrong
 
 
-def half_by(counted=lambda train, test: train.sum(0), in_order=True):
+def half_by(counted=lambda train, test: train.sum(0), in_order=True, cut=0):
     def wrong(train, test):
         counts = counted(train, test).tolist()
         order = sorted(range(len(counts)), key=lambda i: -counts[i]) if in_order else range(len(counts))
         popular, before = torch.zeros(len(counts), dtype=torch.bool), 0
         for i in order:
-            popular[i] = before + counts[i] / 2 < sum(counts) / 2
+            popular[i] = 2 * before + counts[i] < sum(counts) + cut
             before += counts[i]
         return popular
     return wrong
@@ -91,20 +91,22 @@ def effects_loop(ddof=0, both=True):
     return wrong
 
 
-def groups_loop(order_of, equal_items=False, backwards=False):
+def groups_loop(order_of, equal_items=False, backwards=False, overflow=1):
     def wrong(popularity, n_groups):
-        counts, before = popularity.tolist(), 0
+        counts, before, last = popularity.tolist(), 0, n_groups - overflow
         group = torch.zeros(len(counts), dtype=torch.int64)
         for place, i in enumerate(order_of(counts)):
             middle = (before + counts[i] / 2) / sum(counts)
-            group[i] = place * n_groups // len(counts) if equal_items else int(middle * n_groups)
+            group[i] = place * n_groups // len(counts) if equal_items else min(int(middle * n_groups), last)
             before += counts[i]
         return n_groups - 1 - group if backwards else group
     return wrong
 
 
-def sorted_down(counts):
-    return sorted(range(len(counts)), key=lambda i: -counts[i])
+def sorted_down(counts, last=None):
+    """The most popular first, equals by id; with ``last``, of counts that run backwards from it."""
+    order = sorted(range(len(counts)), key=lambda i: -counts[i])
+    return order if last is None else [last - i for i in order]
 
 
 def pairs_of(weights, replacement=False, turned=False, in_order=True, shift=0):
@@ -255,7 +257,7 @@ WRONG = [  # task, answer, words
     ("cd_loss", lambda s, q: -(q * logsigmoid(s)).sum(1) / q.shape[1], "the second half is missing"),
     ("cd_loss", lambda s, q: torch.nn.functional.binary_cross_entropy_with_logits(s, q), "one number for the batch"),
     ("cd_loss", lambda s, q: torch.nn.functional.binary_cross_entropy(torch.sigmoid(s), q, reduction="none").mean(1),
-     "differs from the formula"),
+     "its logarithm is cut off"),
     ("effects", effects_loop(both=False), "these are correlations one by one"),
     ("effects", lambda s, m, z: effects_loop()(s, m, z)[:, [1, 0]], "affinity first"),
     ("effects", lambda s, m, z: effects_loop()(s, m, z).mean(0), "one row for each is asked for"),
@@ -264,6 +266,11 @@ WRONG = [  # task, answer, words
     ("mass_groups", groups_loop(sorted_down, equal_items=True), "equally many items; equal mass is asked for"),
     ("mass_groups", groups_loop(sorted_down, backwards=True), "0 is the most popular"),
     ("mass_groups", lambda c, n: groups_loop(sorted_down)(c, n) * 2, "groups are numbered from 0 to 2"),
+    ("mass_groups", groups_loop(sorted_down, overflow=0), "groups are numbered from 0 to 2; yours go from 0 to 3"),
+    ("mass_groups", groups_loop(lambda counts: sorted_down(counts[::-1], len(counts) - 1)), "did you sort"),
+    ("popular_half", half_by(cut=1), "always goes to the popular one"),
+    ("draw_pairs", lambda n, depth, mu, generator: pairs_of(by_rank)(n, depth, mu, None), "it draws nothing from"),
+    ("soft_mix", lambda own, neighbour, a, g: mixes(uniform)(own, neighbour, a, None), "it draws nothing from"),
     ("mass_groups", lambda c, n: c * torch.nan, "it returns NaN, not a number"),
     ("mass_groups", lambda c, n: c * 1j, "and returns Tensor"),
     ("draw_pairs", pairs_of(by_rank, replacement=True), "same rank twice: draw without replacement"),

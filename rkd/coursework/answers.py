@@ -16,14 +16,16 @@ def answer(function, given: dict, gradient_of: tuple = ()) -> dict:
     given : argument → tensor, number or None; one called "generator" is a seed, and passed as a torch.Generator.
     gradient_of : arguments for which the gradient of the value's sum is wanted.
 
-    Returns {"value": …, "gradient": {argument: tensor or None}, "changed": [arguments changed in place]}, or {"error":
-    [name, message]} where the function raises.
+    Returns {"value": …, "gradient": {argument: tensor or None}, "changed": [arguments changed in place], "undrawn":
+    whether there is a generator of which nothing was drawn}, or {"error": [name, message]} where the function raises.
     """
     if not callable(function):
         return {"error": ["NameError", NO_FUNCTION]}
     arguments = {name: x.clone() if isinstance(x, Tensor) else x for name, x in given.items()}
     if "generator" in given:
         arguments["generator"] = torch.Generator().manual_seed(given["generator"])
+    generator = arguments.get("generator")
+    before = generator and generator.get_state()
     for name in gradient_of:
         arguments[name].requires_grad_()
     try:
@@ -37,7 +39,8 @@ def answer(function, given: dict, gradient_of: tuple = ()) -> dict:
     except Exception as error:
         return {"error": [type(error).__name__, str(error)[:500]]}
     changed = [name for name, x in given.items() if isinstance(x, Tensor) and not same(arguments[name].detach(), x)]
-    return {"value": plain(value), "gradient": plain(gradient), "changed": changed}
+    undrawn = generator is not None and torch.equal(generator.get_state(), before)
+    return {"value": plain(value), "gradient": plain(gradient), "changed": changed, "undrawn": undrawn}
 
 
 def same(a: Tensor, b: Tensor) -> bool:

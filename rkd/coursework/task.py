@@ -17,6 +17,9 @@ from .answers import NO_FUNCTION, answer
 Judge = Callable[[dict, dict], str | None]  # (answer, given) → what is wrong with it, in words, or None
 
 
+UNDRAWN = "it draws nothing from the generator that it is given, so that nobody can repeat it"
+
+
 class Wrong(AssertionError):
     """An answer that is not right; its message says why. A notebook shows the message without a traceback."""
 
@@ -41,7 +44,7 @@ class Task:
     def verdict(self, answers: list[dict], hidden: bool) -> str | None:
         """What is wrong with the first wrong answer, in words; None where all are right. One answer for each case."""
         for given, found in zip(self.cases(hidden), answers, strict=True):
-            if words := said_of(found) or self.judge(found, given):
+            if words := said_of(found) or self.judge(found, given) or UNDRAWN * bool(found.get("undrawn")):
                 return words
         return None
 
