@@ -192,10 +192,10 @@ def test_cells_that_misbehave(tmp_path, grade):
     found = grade(path)
     why = reasons(found)
     assert why["ranked", False] is why["ranked", True] is None and found.points == 3
-    assert why["dcg", False] == why["dcg", True] == "it did not end within 2.67 s"
+    assert why["dcg", False] == why["dcg", True] == "it waited for more than 2.67 s"
     assert why["recall_and_ndcg", False] == "it took more than 0.5 s of processor time"
     assert "it raises RuntimeError" in why["popular_half", False] and "memory" in why["popular_half", False]
-    assert found.notes == ["the cell that begins 'import time' was left out, since it did not end within 8 s",
+    assert found.notes == ["the cell that begins 'import time' was left out, since it waited for more than 8 s",
                            "the cell that begins 'while True:' was left out, since it took more than 1 s of processor "
                            "time", "the cell that begins 'hog = []' was left out, since it took too much memory",
                            "the cell that begins 'import os; os._exit(3)' was left out, since it ended its process (a "

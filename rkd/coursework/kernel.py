@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -23,7 +23,7 @@ import psutil
 from . import answers
 
 PACKAGE = Path(__file__).parents[1]
-CLOCK = 4  # what waits, or shares its core, may take this many times its processor time
+PATIENCE = 4  # what only waits may do so for this many times its processor time
 PROCESSES = 64  # of a submission at once
 MOST_ANSWERED = 8 << 20  # bytes, to one question
 SERVE = "import sys; from rkd.coursework.runner import serve; serve(int(sys.argv[1]))"
@@ -35,8 +35,9 @@ QUIET = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS":
 
 @dataclass(frozen=True)
 class Limits:
-    """seconds: of processor time, of one cell, or of one function on its cases; total: of a submission; each CLOCK
-    times as long by the clock. memory: MiB that a submission may take beyond what it begins with."""
+    """seconds: of processor time, of one cell, or of one function on its cases; total: of a submission; PATIENCE times
+    as many of waiting. What waits for a processor spends neither. memory: MiB that a submission may take beyond what it
+    begins with."""
 
     seconds: float = 30.0
     total: float = 300.0
@@ -61,13 +62,12 @@ class Account:
 
     limits: Limits
     spent: float = 0.0
-    began: float = field(default_factory=time.monotonic)
+    waited: float = 0.0
     stopped: int = 0  # how often something ran over its time; what comes after has the less
 
     @property
     def left(self) -> float:
-        late = time.monotonic() - self.began > CLOCK * self.limits.total
-        return 0.0 if late else max(0.0, self.limits.total - self.spent)
+        return max(0.0, self.limits.total - max(self.spent, self.waited / PATIENCE))
 
     @property
     def seconds(self) -> float:
@@ -75,10 +75,15 @@ class Account:
         return min(self.limits.seconds / (1 + self.stopped), self.left)
 
 
-def contents(folder: Path) -> dict[Path, bytes]:
+def files(folder: Path) -> dict[Path, Path]:
     """Every file in a folder, named from its parent, without Python's own."""
-    return {path.relative_to(folder.parent): path.read_bytes() for path in sorted(folder.rglob("*"))
+    return {path.relative_to(folder.parent): path for path in sorted(folder.rglob("*"))
             if path.is_file() and "__pycache__" not in path.parts}
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    """The same, what they hold."""
+    return {name: path.read_bytes() for name, path in files(folder).items()}
 
 
 class Server:
@@ -109,6 +114,7 @@ class Server:
         self.control.settimeout(600)
         with suppress(OSError):
             if self.control.recv(16) == b"ready":
+                self.control.settimeout(60)
                 self.base = psutil.Process(self.process.pid).memory_info().rss
                 return
         said = (self.folder / "log").read_text(errors="replace").strip().split("\n")[-1]
@@ -128,8 +134,11 @@ class Server:
     def intact(self) -> bool:
         """Whether it runs, and from the files that it began with."""
         with suppress(OSError):
-            copy = self.folder / "package" / PACKAGE.name if self.process else None
-            return copy is not None and self.process.poll() is None and contents(copy) == self.package
+            if self.process and self.process.poll() is None:
+                copy = files(self.folder / "package" / PACKAGE.name)
+                return copy.keys() == self.package.keys() and all(
+                    path.stat().st_size == len(self.package[name]) and path.read_bytes() == self.package[name]
+                    for name, path in copy.items())
         return False
 
     def family(self) -> list[psutil.Process]:
@@ -208,8 +217,8 @@ class Kernel:
         if seconds <= 0:
             raise Killed("was not reached in time")
         self._use()
-        to_send, told, before = json.dumps(command).encode() + b"\n", bytearray(), self.account.spent
-        begin, tick, looked = time.monotonic(), 0.02, time.monotonic()
+        to_send, told, tick, looked = json.dumps(command).encode() + b"\n", bytearray(), 0.02, time.monotonic()
+        spent, waited = self.account.spent + seconds, self.account.waited + PATIENCE * seconds
         try:
             while not told.endswith(b"\n"):
                 readable, writable, _ = select.select([self.link], [self.link] * bool(to_send), [], tick)
@@ -222,8 +231,12 @@ class Kernel:
                         raise Killed(ENDED, again=True)
                     if len(told) > MOST_ANSWERED:
                         raise Killed("answers without end")
-                if time.monotonic() - looked > tick and not told.endswith(b"\n"):
-                    self._look(seconds, before, begin + CLOCK * seconds)
+                if (since := time.monotonic() - looked) > tick and not told.endswith(b"\n"):
+                    self._look(since)
+                    if self.account.spent > spent or self.account.waited > waited:
+                        self.account.stopped += 1
+                        raise Killed(f"took more than {seconds:.3g} s of processor time" if self.account.spent > spent
+                                     else f"waited for more than {PATIENCE * seconds:.3g} s")
                     tick, looked = min(2 * tick, 0.5), time.monotonic()
             reply = json.loads(told)
             return reply if isinstance(reply, dict) else {}
@@ -232,19 +245,13 @@ class Kernel:
         except (ValueError, RecursionError):
             raise Killed("writes where only its answers belong") from None
 
-    def _look(self, seconds: float, before: float, end: float) -> None:
-        """Raise Killed for what runs over a limit, or does not run any more."""
+    def _look(self, since: float) -> None:
+        """Enter what was used ``since`` so many seconds. Raises Killed for what takes too much else, or is no more."""
         family = self._use()
-        if self.process not in family:
-            if select.select([self.link], [], [], 0)[0]:  # its last words
-                return
+        if self.process not in family and not select.select([self.link], [], [], 0)[0]:  # nor are there last words
             raise Killed(ENDED, again=True)
-        if self.account.spent - before > seconds:
-            self.account.stopped += 1
-            raise Killed(f"took more than {seconds:.3g} s of processor time")
-        if time.monotonic() > end:
-            self.account.stopped += 1
-            raise Killed(f"did not end within {CLOCK * seconds:.3g} s")
+        if not any(_status(process) == psutil.STATUS_RUNNING for process in family):
+            self.account.waited += since
         taken = sum(max(0, _memory(process) - self.server.base) for process in family)
         if taken > self.account.limits.memory << 20:
             raise Killed("took too much memory")
