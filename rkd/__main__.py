@@ -93,7 +93,7 @@ def parser() -> argparse.ArgumentParser:
                      "(default: %(default)s)")
     sub.add_argument("--total", type=float, default=300, help="the same for a submission (default: %(default)s)")
     sub.add_argument("--memory", type=int, default=4096, metavar="MIB", help="for a submission (default: %(default)s)")
-    sub.add_argument("--jobs", type=int, metavar="N", help="submissions at once (default: as many as cores)")
+    sub.add_argument("--jobs", type=int, metavar="N", help="submissions at once (default: as many as cores, at most 8)")
     return top
 
 

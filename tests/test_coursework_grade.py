@@ -234,9 +234,9 @@ def test_written_answers_wherever_they_stand(tmp_path, grade):
 
 def test_encodings(tmp_path):
     text = nbformat.writes(new_notebook(cells=[new_code_cell("x = 'é'")]))
-    for encoding in ("utf-8-sig", "utf-16", "utf-16-le"):
+    for encoding, read in (("utf-8-sig", "é"), ("utf-16", "é"), ("utf-16-le", "é"), ("latin-1", "\ufffd")):
         (tmp_path / "a.ipynb").write_text(text, encoding=encoding)
-        assert Submission.read(tmp_path / "a.ipynb").cells[0].source == "x = 'é'"
+        assert Submission.read(tmp_path / "a.ipynb").cells[0].source == f"x = '{read}'"
 
 
 def test_lost_metadata(tmp_path, grade):
@@ -347,6 +347,18 @@ def test_changes_of_rkd_are_told(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="changed rkd/losses.py meanwhile"):
         grade_all([save(tmp_path / "a.ipynb")], tmp_path / "grades", log=lambda line: None)
     assert (tmp_path / "grades" / "a.json").exists()
+
+
+def test_a_file_that_cannot_be_written_stops_no_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(Server, "start", lambda self: None)
+    for name in ("ann", "bob"):
+        save(tmp_path / "class" / name / "x.ipynb")
+    (tmp_path / "grades").mkdir()
+    (tmp_path / "grades" / "ann").touch()  # where a folder is to be
+    with pytest.raises(ValueError, match=r"could not be written: .*ann/x.json \(.*\); .*ann/x.md"):
+        grade_all([tmp_path / "class"], tmp_path / "grades", log=lambda line: None)
+    assert [row["student"] for row in rows(tmp_path / "grades" / "totals.csv")] == ["ann", "bob"]
+    assert (tmp_path / "grades" / "bob" / "x.md").exists()
 
 
 @pytest.mark.parametrize("name, who", [("ann/02_metrics.ipynb", "ann"), ("ann/02_metrics/02_metrics.ipynb", "ann"),

@@ -90,7 +90,7 @@ class Submission:
         name = name or path.name
         try:
             content = path.read_bytes()
-            text = content.decode(json.detect_encoding(content))
+            text = content.decode(json.detect_encoding(content), errors="replace")
             with warnings.catch_warnings(action="ignore"):  # of ids that are missing, or given twice
                 cells = [Cell.of(cell) for cell in nbformat.reads(text, as_version=4).cells]
             beside = {p.name: p.read_bytes() for p in path.parent.glob("*.py") if p.is_file() and not p.is_symlink()}

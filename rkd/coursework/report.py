@@ -21,13 +21,13 @@ ESCAPED = "backslashreplace"  # an error's message, or an answer, may hold what 
 
 
 def grade_all(paths: list[Path], to: Path, limits: Limits = LIMITS, jobs: int | None = None, log=print) -> list[Grade]:
-    """Grade notebooks, and every notebook in folders, ``jobs`` at once (None: as many as cores); write NAME.json and
-    NAME.md of each into ``to``, under the same folders, and for more than one notebook or for a folder grades.csv, a
-    line for each student and exercise, and totals.csv, a line for each student; all as far as it has come. A line on
-    each as it is done.
+    """Grade notebooks, and every notebook in folders, ``jobs`` at once (None: as many as cores, at most 8); write
+    NAME.json and NAME.md of each into ``to``, under the same folders, and for more than one notebook or for a folder
+    grades.csv, a line for each student and exercise, and totals.csv, a line for each student; all as far as it has
+    come. A line on each as it is done.
 
     Raises ValueError for a path that does not exist, folders without a notebook, and where nothing can be written or
-    run; and in the end, with all written, where rkd is no longer what it was.
+    run; and in the end, with all else written, where rkd is no longer what it was, or a file could not be written.
     """
     known, found = exercises(), submissions(paths)
     to.mkdir(parents=True, exist_ok=True)
@@ -36,7 +36,7 @@ def grade_all(paths: list[Path], to: Path, limits: Limits = LIMITS, jobs: int | 
     class_ = len(found) > 1 or any(path.is_dir() for path in paths)
     read = [Submission.read(path, name) for name, path in found.items()]  # before anybody can change another's
     package, grades = contents(PACKAGE), []
-    jobs = min(jobs or joblib.cpu_count(), len(read))
+    jobs = min(jobs or min(joblib.cpu_count(), 8), len(read))
     with ThreadPoolExecutor(jobs) as pool, _servers(jobs, package) as lent:
         for done in as_completed([pool.submit(_graded, submission, known, limits, lent) for submission in read]):
             grades.append(result := done.result())
@@ -44,12 +44,16 @@ def grade_all(paths: list[Path], to: Path, limits: Limits = LIMITS, jobs: int | 
             log(f"{result.submission}: {result.exercise or 'no exercise'}, {result.points:g} of {result.possible:g} "
                 "points" + f", {result.by_hand:g} by hand" * bool(result.by_hand))
     grades.sort(key=lambda result: result.submission)
-    _write(grades if class_ else [], grades, to, known)  # once more, should one have been meddled with
+    failed = _write(grades if class_ else [], grades, to, known)  # once more, should one have been meddled with
     now = contents(PACKAGE)
     if changed := sorted(str(path) for path in package.keys() | now.keys() if package.get(path) != now.get(path)):
         raise ValueError(f"a submission, or you, changed {', '.join(changed[:3])} meanwhile. These grades are by the "
                          "files as they were; restore those before you grade again")
+    if failed:
+        raise ValueError(f"could not be written: {'; '.join(failed[:3])}")
     return grades
+
+
 @contextmanager
 def _servers(n: int, package: dict[Path, bytes]) -> Iterator[SimpleQueue]:
     """So many servers, to be lent. Raises ValueError where none begins."""
@@ -118,16 +122,25 @@ def _cell(text: str) -> str:
     return " ".join(text.replace("|", "\\|").split())
 
 
-def _write(table: list[Grade], grades: list[Grade], to: Path, known: list[Exercise]) -> None:
-    """Write these grades, and both tables of those in ``table``, unless it is empty."""
-    for result in grades:
-        target = to / result.submission
-        _text(target.with_suffix(".json"), json.dumps(result.as_dict(), indent=1, ensure_ascii=False) + "\n")
-        _text(target.with_suffix(".md"), markdown(result))
+def _write(table: list[Grade], grades: list[Grade], to: Path, known: list[Exercise]) -> list[str]:
+    """Write both tables of the grades in ``table``, unless it is empty, and these ``grades``; returns what could not be
+    written, and why."""
+    texts, failed = {}, []
     if table:
         rows = _rows(table, known)
-        _csv(to / "grades.csv", rows)
-        _csv(to / "totals.csv", _totals(rows))
+        texts |= {to / "grades.csv": _csv(rows), to / "totals.csv": _csv(_totals(rows))}
+    for result in grades:
+        target = to / result.submission
+        texts[target.with_suffix(".json")] = json.dumps(result.as_dict(), indent=1, ensure_ascii=False) + "\n"
+        texts[target.with_suffix(".md")] = markdown(result)
+    for path, text in texts.items():
+        try:
+            if path.is_dir() and not path.is_symlink():  # in its place, by a submission's hand
+                path.rename(path.with_name(f"{path.name}.moved-{os.urandom(4).hex()}"))
+            write_whole(path, lambda to, text=text: to.write_text(text, encoding="utf-8", errors=ESCAPED, newline=""))
+        except OSError as error:
+            failed.append(f"{path} ({error.strerror})")
+    return failed
 
 
 def _rows(grades: list[Grade], known: list[Exercise]) -> list[dict]:
@@ -171,13 +184,7 @@ def student(name: str, exercises: list[str]) -> str:
     return Path(name).stem
 
 
-def _text(path: Path, text: str) -> None:
-    if path.is_dir() and not path.is_symlink():  # in its place, by a submission's hand
-        path.rename(path.with_name(f"{path.name}.moved-{os.urandom(4).hex()}"))
-    write_whole(path, lambda scratch: scratch.write_text(text, encoding="utf-8", errors=ESCAPED, newline=""))
-
-
-def _csv(path: Path, rows: list[dict]) -> None:
+def _csv(rows: list[dict]) -> str:
     """What a spreadsheet would take for a formula begins with an apostrophe."""
     text = io.StringIO()
     table = csv.writer(text)
@@ -185,4 +192,4 @@ def _csv(path: Path, rows: list[dict]) -> None:
     for row in rows:
         cells = [f"{x:g}" if isinstance(x, float | int) else x for x in row.values()]
         table.writerow([f"'{x}" if x[:1] in ("=", "+", "-", "@", "\t", "\r") and x[1:2] else x for x in cells])
-    _text(path, text.getvalue())
+    return text.getvalue()
