@@ -174,6 +174,8 @@ class Server:
                 about = {"folder": str(folder), "memory": account.limits.memory << 20}
                 socket.send_fds(self.control, [json.dumps(about).encode()], [theirs.fileno()])
                 process = psutil.Process(int(self.control.recv(32)))
+            ours.settimeout(60)
+            ours.recv(16)  # it is ready, or has ended, which will be found
         except (OSError, ValueError, psutil.Error) as error:  # another's submission has ended or emptied it
             self.stop()
             raise Killed(f"could not be started ({type(error).__name__})", again=True) from None
@@ -189,7 +191,8 @@ class Kernel:
     """One process of a submission; made by ``Server.fresh``."""
 
     def __init__(self, server: Server, process: psutil.Process, link: socket.socket, account: Account):
-        self.server, self.process, self.link, self.account, self.counted = server, process, link, account, 0.0
+        self.server, self.process, self.link, self.account = server, process, link, account
+        self.counted = sum(map(_seconds, server.family()))  # to begin with, which costs the student nothing
         link.setblocking(False)
 
     def run(self, cell: str, whole: bool = True) -> str | None:

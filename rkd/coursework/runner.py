@@ -74,6 +74,8 @@ def work(link: socket.socket, folder: str, memory: int) -> None:
     for number in range(3):
         os.dup2(os.open(os.devnull, os.O_RDWR), number)
     places = {"HOME": "home", "TMPDIR": "tmp", "RKD_CACHE": "cache", "RKD_FIGURES": "figures", "IPYTHONDIR": "ipython"}
+    for name in [name for name in os.environ if name.startswith("XDG_")]:
+        del os.environ[name]  # they lead elsewhere
     for name, place in places.items():
         os.environ[name] = os.path.join(folder, place)
         os.makedirs(os.environ[name])
@@ -82,6 +84,7 @@ def work(link: socket.socket, folder: str, memory: int) -> None:
     sys.path.insert(0, "")
     shell = Shell.instance(config=Config({"HistoryManager": {"enabled": False}}))
     limit(memory)
+    link.sendall(b"ready")
     with link.makefile("rb") as commands:
         for line in commands:
             link.sendall(dumps(obey(shell, memory, **loads(line))).encode() + b"\n")
