@@ -90,9 +90,11 @@ def parser() -> argparse.ArgumentParser:
     sub = command("grade", _grade, "grade submissions of the exercises (no sandbox: their code runs with your rights)")
     sub.add_argument("paths", type=Path, nargs="+", metavar="NOTEBOOK|FOLDER")
     sub.add_argument("--to", type=Path, default=Path("grades"), metavar="FOLDER", help="default: %(default)s")
-    sub.add_argument("--seconds", type=float, default=30, help="for a cell, or a task's cases (default: %(default)s)")
-    sub.add_argument("--total", type=float, default=300, help="seconds for a submission (default: %(default)s)")
+    sub.add_argument("--seconds", type=float, default=30, help="of processor time for a cell, or a task's cases "
+                     "(default: %(default)s)")
+    sub.add_argument("--total", type=float, default=300, help="the same for a submission (default: %(default)s)")
     sub.add_argument("--memory", type=int, default=4096, metavar="MIB", help="for a submission (default: %(default)s)")
+    sub.add_argument("--jobs", type=int, metavar="N", help="submissions at once (default: as many as cores, at most 8)")
     return top
 
 
@@ -172,14 +174,15 @@ def _bench(options) -> None:
 
 
 def _grade(options) -> None:
-    if min(options.seconds, options.total, options.memory) <= 0:
-        raise ValueError("--seconds, --total and --memory must be above 0")
+    numbers = (options.seconds, options.total, options.memory, 1 if options.jobs is None else options.jobs)
+    if not all(0 < x < math.inf for x in numbers):
+        raise ValueError("--seconds, --total, --memory and --jobs must be above 0")
     try:
         from .coursework.kernel import Limits
         from .coursework.report import grade_all
     except ModuleNotFoundError as error:  # rkd without notebooks
         raise ValueError(f"grading needs {error.name}: pip install 'rkd[notebooks]'") from None
-    grade_all(options.paths, options.to, Limits(options.seconds, options.total, options.memory))
+    grade_all(options.paths, options.to, Limits(options.seconds, options.total, options.memory), options.jobs)
     print(f"written into {options.to}")
 
 

@@ -5,10 +5,11 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from coursework_helpers import TASKS_OF, said
+from coursework_helpers import TASKS_OF, functions, said
 from torch.nn.functional import logsigmoid
 
 from rkd.coursework import TASKS
+from rkd.coursework.release import solution_copy
 
 # Answers as students write them: loops and NumPy, not the formulas of the module under test.
 
@@ -63,13 +64,13 @@ def rates(recall_by=lambda k, held: held, ideal_by=lambda k, held: min(k, held))
     return wrong
 
 
-def half_by(counted=lambda train, test: train.sum(0), in_order=True):
+def half_by(counted=lambda train, test: train.sum(0), in_order=True, cut=0):
     def wrong(train, test):
         counts = counted(train, test).tolist()
         order = sorted(range(len(counts)), key=lambda i: -counts[i]) if in_order else range(len(counts))
         popular, before = torch.zeros(len(counts), dtype=torch.bool), 0
         for i in order:
-            popular[i] = before + counts[i] / 2 < sum(counts) / 2
+            popular[i] = 2 * before + counts[i] < sum(counts) + cut
             before += counts[i]
         return popular
     return wrong
@@ -90,20 +91,22 @@ def effects_loop(ddof=0, both=True):
     return wrong
 
 
-def groups_loop(order_of, equal_items=False, backwards=False):
+def groups_loop(order_of, equal_items=False, backwards=False, overflow=1):
     def wrong(popularity, n_groups):
-        counts, before = popularity.tolist(), 0
+        counts, before, last = popularity.tolist(), 0, n_groups - overflow
         group = torch.zeros(len(counts), dtype=torch.int64)
         for place, i in enumerate(order_of(counts)):
             middle = (before + counts[i] / 2) / sum(counts)
-            group[i] = place * n_groups // len(counts) if equal_items else int(middle * n_groups)
+            group[i] = place * n_groups // len(counts) if equal_items else min(int(middle * n_groups), last)
             before += counts[i]
         return n_groups - 1 - group if backwards else group
     return wrong
 
 
-def sorted_down(counts):
-    return sorted(range(len(counts)), key=lambda i: -counts[i])
+def sorted_down(counts, last=None):
+    """The most popular first, equals by id; with ``last``, of counts that run backwards from it."""
+    order = sorted(range(len(counts)), key=lambda i: -counts[i])
+    return order if last is None else [last - i for i in order]
 
 
 def pairs_of(weights, replacement=False, turned=False, in_order=True, shift=0):
@@ -225,8 +228,9 @@ WRONG = [  # task, answer, words
     ("net_push", push_loop, "differs from the formula"),
     ("net_push", lambda train: train.sum(0) * 0.5, "the negatives are missing"),
     ("net_push", lambda train: train.sum(1) * 0.5, "it should return a tensor of shape [12], and returns a tensor of "),
-    ("net_push", lambda train: list(train.sum(0)), "and returns 12 values (each one number)"),
-    ("net_push", lambda train: [train.sum(0)], "and returns 1 value (a tensor of shape [12])"),
+    ("net_push", lambda train: list(train.sum(0)), "differs from the formula"),
+    ("net_push", lambda train: list(train.sum(1)), "values (each one number)"),
+    ("net_push", lambda train: [train.sum(1)], "and returns 1 value (a tensor of shape ["),
     ("net_push", lambda train: [], "and returns 0 values"),
     ("net_push", lambda train: train.sum(0) / 0, "it returns infinity"),
     ("ranked", ranked_loop, "training items are not masked"),
@@ -253,7 +257,7 @@ WRONG = [  # task, answer, words
     ("cd_loss", lambda s, q: -(q * logsigmoid(s)).sum(1) / q.shape[1], "the second half is missing"),
     ("cd_loss", lambda s, q: torch.nn.functional.binary_cross_entropy_with_logits(s, q), "one number for the batch"),
     ("cd_loss", lambda s, q: torch.nn.functional.binary_cross_entropy(torch.sigmoid(s), q, reduction="none").mean(1),
-     "differs from the formula"),
+     "its logarithm is cut off"),
     ("effects", effects_loop(both=False), "these are correlations one by one"),
     ("effects", lambda s, m, z: effects_loop()(s, m, z)[:, [1, 0]], "affinity first"),
     ("effects", lambda s, m, z: effects_loop()(s, m, z).mean(0), "one row for each is asked for"),
@@ -262,6 +266,11 @@ WRONG = [  # task, answer, words
     ("mass_groups", groups_loop(sorted_down, equal_items=True), "equally many items; equal mass is asked for"),
     ("mass_groups", groups_loop(sorted_down, backwards=True), "0 is the most popular"),
     ("mass_groups", lambda c, n: groups_loop(sorted_down)(c, n) * 2, "groups are numbered from 0 to 2"),
+    ("mass_groups", groups_loop(sorted_down, overflow=0), "groups are numbered from 0 to 2; yours go from 0 to 3"),
+    ("mass_groups", groups_loop(lambda counts: sorted_down(counts[::-1], len(counts) - 1)), "did you sort"),
+    ("popular_half", half_by(cut=1), "always goes to the popular one"),
+    ("draw_pairs", lambda n, depth, mu, generator: pairs_of(by_rank)(n, depth, mu, None), "it draws nothing from"),
+    ("soft_mix", lambda own, neighbour, a, g: mixes(uniform)(own, neighbour, a, None), "it draws nothing from"),
     ("mass_groups", lambda c, n: c * torch.nan, "it returns NaN, not a number"),
     ("mass_groups", lambda c, n: c * 1j, "and returns Tensor"),
     ("draw_pairs", pairs_of(by_rank, replacement=True), "same rank twice: draw without replacement"),
@@ -344,6 +353,27 @@ def test_ten_wrong_answers_for_every_exercise():
     counted = Counter(task for task, *_ in WRONG) + Counter({name: len(task.mistakes) for name, task in TASKS.items()})
     for exercise, tasks in TASKS_OF.items():
         assert sum(counted[task] for task in tasks) >= 10 and all(counted[task] >= 4 for task in tasks), exercise
+
+
+def in_lists(value):
+    return [in_lists(x) for x in value] if isinstance(value, tuple) else value.tolist()
+
+
+def in_arrays(value):
+    return tuple(map(in_arrays, value)) if isinstance(value, tuple) else value.detach().numpy()
+
+
+@pytest.mark.parametrize("exercise", TASKS_OF)
+def test_right_answers_in_another_container_pass(exercise):
+    """Lists, arrays, lists of tensors, an axis more: where no gradient is asked for, and where it is, those that keep
+    it."""
+    right = functions(exercise, solution_copy)
+    for task in TASKS_OF[exercise]:
+        forms = [lambda x: x[None] if isinstance(x, torch.Tensor) else torch.stack(x),
+                 lambda x: list(x) if isinstance(x, tuple) or x.dim() else [x]]
+        forms += [] if TASKS[task].gradient_of else [in_lists, in_arrays]
+        for change in forms:
+            assert said(task, lambda *given, f=right[task], change=change: change(f(*given))) == "", task
 
 
 def test_correct_answers_in_another_style_pass():

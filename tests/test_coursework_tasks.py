@@ -2,25 +2,15 @@
 
 import re
 
-import nbformat
 import numpy as np
 import pytest
 import torch
-from coursework_helpers import TASKS_OF, said
+from coursework_helpers import TASKS_OF, functions, said
 
 from rkd.coursework import TASKS, check
 from rkd.coursework.answers import answer, decode, encode, plain
-from rkd.coursework.release import SOURCES, graded, solution_copy, student_copy
+from rkd.coursework.release import solution_copy, student_copy
 from rkd.coursework.task import Wrong, close
-
-
-def functions(exercise: str, made) -> dict:
-    """The namespace of an exercise's solution cells, made by solution_copy or student_copy."""
-    found = {"torch": torch}
-    for cell in made(nbformat.read(SOURCES / f"{exercise}.ipynb", as_version=4)).cells:
-        if cell.cell_type == "code" and graded(cell).get("solution"):
-            exec(cell.source, found)
-    return found
 
 
 def test_every_task_is_in_one_exercise():

@@ -1,10 +1,7 @@
 """What a student's function answers to given arguments, as plain values that can be written down.
 
-The grader sends this file's text into the student's kernel, so it imports nothing of rkd. Nothing is pickled: values
-travel as JSON.
+Nothing is pickled: values travel as JSON.
 """
-
-import json
 
 import numpy as np
 import torch
@@ -19,32 +16,36 @@ def answer(function, given: dict, gradient_of: tuple = ()) -> dict:
     given : argument → tensor, number or None; one called "generator" is a seed, and passed as a torch.Generator.
     gradient_of : arguments for which the gradient of the value's sum is wanted.
 
-    Returns {"value": …, "gradient": {argument: tensor or None}, "changed": [arguments changed in place]}, or {"error":
-    [name, message]} where the function raises.
+    Returns {"value": …, "gradient": {argument: tensor or None}, "changed": [arguments changed in place], "undrawn":
+    whether there is a generator of which nothing was drawn}, or {"error": [name, message]} where the function raises.
     """
     if not callable(function):
         return {"error": ["NameError", NO_FUNCTION]}
     arguments = {name: x.clone() if isinstance(x, Tensor) else x for name, x in given.items()}
     if "generator" in given:
         arguments["generator"] = torch.Generator().manual_seed(given["generator"])
+    generator = arguments.get("generator")
+    before = generator and generator.get_state()
     for name in gradient_of:
         arguments[name].requires_grad_()
     try:
-        value = function(*arguments.values())
-        gradient = {}
-        if gradient_of:
-            if isinstance(value, Tensor) and value.requires_grad:
-                value.sum().backward()
+        with torch.enable_grad():
+            value = function(*arguments.values())
+            parts = [x.sum() for x in (value if isinstance(value, (list, tuple)) else [value])
+                     if isinstance(x, Tensor) and x.requires_grad]
+            if gradient_of and parts:
+                sum(parts).backward()
             gradient = {name: arguments[name].grad for name in gradient_of}
     except Exception as error:
         return {"error": [type(error).__name__, str(error)[:500]]}
     changed = [name for name, x in given.items() if isinstance(x, Tensor) and not same(arguments[name].detach(), x)]
-    return {"value": plain(value), "gradient": plain(gradient), "changed": changed}
+    undrawn = generator is not None and torch.equal(generator.get_state(), before)
+    return {"value": plain(value), "gradient": plain(gradient), "changed": changed, "undrawn": undrawn}
 
 
 def same(a: Tensor, b: Tensor) -> bool:
     """Equal to the bit, NaN being itself."""
-    return a.shape == b.shape and bool(torch.allclose(a.double(), b.double(), rtol=0, atol=0, equal_nan=True))
+    return a.shape == b.shape and a.dtype == b.dtype and a.numpy().tobytes() == b.numpy().tobytes()
 
 
 def plain(value):
@@ -84,12 +85,3 @@ def decode(value):
         raise ValueError(f"no tensor: {str(value)[:80]}")
     return torch.tensor(value["tensor"], dtype=dtype).reshape(value["shape"])
 
-
-def write_answers(function, cases: str, path: str) -> None:
-    """Answer the cases in one file, [[given, gradient_of], …], into another, a line each as soon as it is there."""
-    with open(cases) as file:
-        asked = json.load(file)
-    with open(path, "w") as file:
-        for given, gradient_of in asked:
-            file.write(json.dumps(encode(answer(function, decode(given), gradient_of))) + "\n")
-            file.flush()

@@ -2,7 +2,7 @@
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import binary_cross_entropy, binary_cross_entropy_with_logits
 
 from .draws import normal
 from .task import formula
@@ -87,6 +87,8 @@ CD_MISTAKES = {
         lambda s, q: cd_loss(s, (q > 0.5).float()),
     "it takes the logarithm of 0 where a score is large: binary_cross_entropy_with_logits does not":
         lambda s, q: -(q * torch.sigmoid(s).log() + (1 - q) * (1 - torch.sigmoid(s)).log()).mean(1),
+    "its logarithm is cut off where a score is large: binary_cross_entropy_with_logits takes the scores themselves":
+        lambda s, q: binary_cross_entropy(torch.sigmoid(s), q, reduction="none").mean(1),
     "no gradient reaches the student's scores: did you detach them or leave torch?":
         lambda s, q: cd_loss(s, q).detach(),
 }

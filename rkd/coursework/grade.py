@@ -1,14 +1,14 @@
 """Grade submissions: points for each task, with the reason for each that is lost.
 
-The student's cells run in a kernel of their own (kernel.py). Tests do not: the kernel is only asked what the student's
-functions answer to given arguments, and this process, whose rkd nobody has touched, judges the answers. So it makes no
-difference what a submission does to its test cells, to ``check`` or to rkd. Which tests there are, and their points,
-come from the exercise's source.
+The student's cells run in a process of their own (kernel.py). Tests do not: that process is only asked what the
+student's functions answer to given arguments, and this one, whose rkd nobody has touched, judges the answers. So it
+makes no difference what a submission does to its test cells, to ``check`` or to rkd. Which tests there are, and their
+points, come from the exercise's source.
 """
 
+import json
 import re
-import tempfile
-import time
+import warnings
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -16,8 +16,8 @@ import nbformat
 
 from .answers import NO_FUNCTION
 from .checking import TASKS
-from .kernel import LIMITS, Kernel, Killed, Limits, fresh
-from .release import SOURCES, UNANSWERED, graded
+from .kernel import Account, Killed, Limits, Server
+from .release import SOURCES, UNANSWERED, graded, student_copy
 
 DEFINED = re.compile(r"^def (\w+)", re.MULTILINE)
 
@@ -76,13 +76,37 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Submission:
+    """A notebook as it was read: its cells, or why there are none, and the Python files that lay beside it."""
+
+    name: str
+    cells: list[Cell] = field(default_factory=list)
+    trouble: str | None = None
+    helpers: dict[str, bytes] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path, name: str | None = None) -> "Submission":
+        """Nothing in it raises: anything may stand in a file that a student has saved."""
+        name = name or path.name
+        try:
+            content = path.read_bytes()
+            text = content.decode(json.detect_encoding(content), errors="replace")
+            with warnings.catch_warnings(action="ignore"):  # of ids that are missing, or given twice
+                cells = [Cell.of(cell) for cell in nbformat.reads(text, as_version=4).cells]
+            beside = {p.name: p.read_bytes() for p in path.parent.glob("*.py") if p.is_file() and not p.is_symlink()}
+        except Exception as error:
+            return cls(name, trouble=f"this is no notebook that can be read ({type(error).__name__})")
+        return cls(name, cells, helpers=beside)
+
+
+@dataclass(frozen=True)
 class Exercise:
-    """A source: tests, [(task, hidden, points)]; written, {question: points}; locked, the grade_ids of test cells; ids,
-    all of them."""
+    """A source: tests, [(task, hidden, points)]; written, {question: points}; given, the texts of the student copy."""
 
     name: str
     tests: tuple[tuple[str, bool, float], ...]
     written: dict[str, float]
+    given: frozenset[str] = frozenset()
 
     @property
     def tasks(self) -> list[str]:
@@ -90,6 +114,7 @@ class Exercise:
 
     @property
     def locked(self) -> set[str]:
+        """The grade_ids of test cells."""
         return {f"{task}-{'hidden' if hidden else 'check'}" for task, hidden, _ in self.tests}
 
     @property
@@ -106,8 +131,8 @@ def exercises(folder: Path = SOURCES) -> list[Exercise]:
 
 
 def _exercise(path: Path) -> Exercise:
-    tests, written = [], {}
-    for cell in nbformat.read(path, as_version=4).cells:
+    tests, written, source = [], {}, nbformat.read(path, as_version=4)
+    for cell in source.cells:
         about = graded(cell)
         if about.get("grade") and about.get("solution"):
             written[about["grade_id"]] = about["points"]
@@ -116,29 +141,32 @@ def _exercise(path: Path) -> Exercise:
             if task not in TASKS or kind not in ("check", "hidden"):
                 raise ValueError(f"{path.name}: {about['grade_id']!r} is no TASK-check or TASK-hidden of a known task")
             tests.append((task, kind == "hidden", about["points"]))
-    return Exercise(path.stem, tuple(tests), written)
+    given = {cell.source.strip() for cell in student_copy(source).cells if cell.cell_type != "code"}
+    return Exercise(path.stem, tuple(tests), written, frozenset(given | {UNANSWERED, ""}))
 
 
-def grade(path: Path, known: list[Exercise], limits: Limits = LIMITS) -> Grade:
-    """Grade one notebook. Nothing in it raises: what cannot be read or run gets no points, and a note says why."""
-    result = Grade(path.name)
-    try:
-        cells = [Cell.of(cell) for cell in nbformat.read(path, as_version=4).cells]
-    except Exception as error:  # anything may stand in a file that a student has saved
-        result.notes.append(f"this is no notebook that can be read ({type(error).__name__})")
-        return result
+def grade(submission: Submission, known: list[Exercise], limits: Limits, server: Server) -> Grade:
+    """Grade one notebook. What cannot be read or run gets no points, and a note says why."""
+    result, cells = Grade(submission.name), submission.cells
+    if submission.trouble:
+        result.notes.append(submission.trouble)
     defined = {name for cell in cells if cell.code for name in DEFINED.findall(cell.source)}
-    exercise = recognised(path, {cell.id for cell in cells} | defined, known)
+    exercise = recognised(submission.name, {cell.id for cell in cells} | defined, known)
     if exercise is None:
-        result.notes.append("not recognised: no grade_id, function name or file name matches an exercise")
+        if not submission.trouble:
+            result.notes.append("not recognised: no grade_id, function name or file name matches an exercise")
         return result
     result.exercise = exercise.name
-    texts = {cell.id: cell.source.strip() for cell in cells}
-    for question, points in exercise.written.items():
-        text = texts.get(question, "")
-        result.written.append({"question": question, "possible": points, "answer": "" if text == UNANSWERED else text})
-    run = [cell for cell in cells if cell.code and not cell.plot and cell.id not in exercise.locked]
-    found, left_out, errors = answers_of([cell.source for cell in run], exercise.tasks, limits)
+    answers = written(cells, exercise)
+    result.written = [{"question": question, "possible": points, "answer": answers[question]}
+                      for question, points in exercise.written.items()]
+    if submission.trouble:
+        result.marks = [Mark(*test[:2], 0, test[2], submission.trouble) for test in exercise.tests]
+        return result
+    run = [cell for cell in cells if cell.code]
+    whole = [not cell.plot and cell.id not in exercise.locked for cell in run]
+    found, left_out, errors = answers_of([(cell.source, all_of_it) for cell, all_of_it in zip(run, whole)],
+                                         exercise.tasks, Account(limits), server, submission.helpers)
     result.notes += [f"the cell that begins {_begin(run[n].source)} was left out, since it {why}"
                      for n, why in sorted(left_out.items())]
     failed = {run[n].id: why for n, why in (left_out | errors).items()}
@@ -150,6 +178,17 @@ def grade(path: Path, known: list[Exercise], limits: Limits = LIMITS) -> Grade:
     return result
 
 
+def written(cells: list[Cell], exercise: Exercise) -> dict[str, str]:
+    """What the student has written to each question: all text that the exercise does not bring. Text of a cell that is
+    no question's belongs to the question before it, or to the first."""
+    found, question = {name: [] for name in exercise.written}, next(iter(exercise.written), None)
+    for cell in cells:
+        question = cell.id if cell.id in found else question
+        if not cell.code and question and cell.source.strip() not in exercise.given:
+            found[question].append(cell.source.strip())
+    return {name: "\n\n".join(texts) for name, texts in found.items()}
+
+
 def verdict(task: str, answers: list[dict], hidden: bool) -> str | None:
     """What is wrong with a task's answers, in words; None where all are right."""
     try:
@@ -158,57 +197,57 @@ def verdict(task: str, answers: list[dict], hidden: bool) -> str | None:
         return f"its answer cannot be judged ({type(error).__name__})"
 
 
-def recognised(path: Path, ids: set, known: list[Exercise]) -> Exercise | None:
+def recognised(name: str, ids: set, known: list[Exercise]) -> Exercise | None:
     """The exercise with the most grade_ids, or names of functions, in common; without any, the one whose name is in the
     file's."""
     best = max(known, key=lambda exercise: len(ids & exercise.ids))
-    return best if ids & best.ids else next((exercise for exercise in known if exercise.name in path.name), None)
+    return best if ids & best.ids else next((exercise for exercise in known if exercise.name in name), None)
 
 
-def answers_of(sources: list[str], tasks: list[str], limits: Limits) -> tuple[dict, dict[int, str], dict[int, str]]:
-    """Run cells and ask for the functions' answers: ({(task, hidden): answers}, {cell left out: why}, {cell: error}).
+def answers_of(sources: list[tuple[str, bool]], tasks: list[str], account: Account, server: Server,
+               helpers: dict[str, bytes]) -> tuple[dict, dict[int, str], dict[int, str]]:
+    """Run cells, (text, whether all of it or only imports and definitions), and ask for the functions' answers:
+    ({(task, hidden): answers}, {cell left out: why}, {cell: error}).
 
-    A cell that ends the kernel or runs over its time is left out, and the others run again from the start, in another
-    kernel; so they do after a function that does this while it answers.
+    A cell that runs over its limits, or ends its process twice, is left out, and the others run again from the start,
+    in another process; so they do after a function that does this while it answers.
     """
-    deadline, answered, left_out, errors = time.monotonic() + limits.total, {}, {}, {}
-    late = f"was not reached within the {limits.total:g} s of a submission"
-    try:
-        while len(answered) < len(tasks) and time.monotonic() < deadline:
-            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, \
-                    fresh(Path(folder), limits, deadline) as kernel:
-                alive, errors = run_cells(kernel, sources, left_out)
+    answered, left_out, errors, ended, todo = {task: [] for task in tasks}, {}, {}, set(), True
+    while todo:
+        errors.clear()
+        step = None  # a cell's number, or a task
+        try:
+            with server.fresh(account, helpers) as kernel:
+                for step, (source, whole) in enumerate(sources):
+                    if step not in left_out and (error := kernel.run(source, whole)):
+                        errors[step] = error
+                for step in tasks:
+                    kernel.ask(step, asked(step), answered[step])
+            todo = False
+        except Killed as killed:
+            if killed.again and step not in ended:
+                ended.add(step)
+            elif step in answered:
+                _give_up(answered, step, str(killed))
+            elif step is not None and account.left:
+                left_out[step] = str(killed)
+            else:  # nothing can run any more
+                late = f"was not reached within the {account.limits.total:g} s of a submission"
                 for task in tasks:
-                    if alive and task not in answered:
-                        answered[task], alive = kernel.ask(task, asked(task))
-    except Killed as killed:  # before its first cell
-        late = f"could not be asked: the kernel {killed}"
-    found = {}
-    for task in tasks:
-        n = len(TASKS[task].visible)
-        told = answered.get(task, [{"error": ["Stopped", late]}] * len(asked(task)))
-        found[task, False], found[task, True] = told[:n], told[n:]
-    return found, left_out, errors
+                    _give_up(answered, task, f"could not be asked: its process {killed}" if account.left else late)
+                todo = False
+    visible = {task: len(TASKS[task].visible) for task in tasks}
+    found = {(task, False): answered[task][:n] for task, n in visible.items()}
+    return found | {(task, True): answered[task][n:] for task, n in visible.items()}, left_out, errors
+
+
+def _give_up(answered: dict[str, list], task: str, why: str) -> None:
+    answered[task] += [{"error": ["Stopped", why]}] * (len(asked(task)) - len(answered[task]))
 
 
 def asked(task: str) -> list:
     """A task's cases, the visible first, as Kernel.ask takes them."""
     return [[given, list(TASKS[task].gradient_of)] for given in TASKS[task].visible + TASKS[task].hidden]
-
-
-def run_cells(kernel: Kernel, sources: list[str], left_out: dict[int, str]) -> tuple[bool, dict[int, str]]:
-    """Run the cells that are not left out: whether the kernel survives, and the errors. One that it does not survive
-    joins those left out."""
-    errors = {}
-    for n, source in enumerate(sources):
-        if n not in left_out:
-            try:
-                if error := kernel.run(source):
-                    errors[n] = error
-            except Killed as killed:
-                left_out[n] = str(killed)
-                return False, errors
-    return True, errors
 
 
 def _begin(source: str) -> str:

@@ -118,6 +118,12 @@ def _parts(seed, n_users, n_items):
     return {"train": train, "test": (drawn[1] < popularity.flip(0) / popularity.max()) & ~train}
 
 
+def _equal(n):
+    """Items of one popularity, the third of five on the cut."""
+    train = torch.eye(n, dtype=torch.bool) | torch.eye(n, dtype=torch.bool).roll(1, 0)
+    return {"train": train, "test": ~train}
+
+
 RANKED_MISTAKES = {
     "training items are not masked: a user's lists show what the user has already":
         lambda s, t, k: s.argsort(1, descending=True)[:, :k],
@@ -192,5 +198,5 @@ TASKS = {
                                visible=(_listed(1, 12, 14, 3, held=6), _listed(2, 15, 20, 5, held=9)),
                                hidden=(_listed(3, 30, 12, 1), _listed(4, 10, 30, 20, held=1))),
     "popular_half": formula(popular_half, HALF_MISTAKES, _mass, visible=(_parts(1, 30, 12), _parts(2, 60, 40)),
-                            hidden=(_parts(3, 50, 9), _parts(4, 25, 60), _parts(5, 40, 25))),
+                            hidden=(_parts(3, 50, 9), _parts(4, 25, 60), _parts(5, 40, 25), _equal(5))),
 }

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from .draws import normal
-from .task import Task, form, formula
+from .task import Task, form, formula, shaped
 
 
 def nearest(embeddings: Tensor, k: int) -> Tensor:
@@ -36,7 +36,8 @@ def _cos(a, b):
 
 def _mixed(found, given) -> str | None:
     """What is wrong with mixtures r ⊙ e + (1 − r) ⊙ e_n, r uniform in [0, 2 α], for each coordinate apart."""
-    value, own, neighbour, alpha = found["value"], *(given[name] for name in ("own", "neighbour", "alpha"))
+    own, neighbour, alpha = (given[name] for name in ("own", "neighbour", "alpha"))
+    value = shaped(found["value"], own)
     if form(value) != form(own):
         return f"it should return {form(own)}, and returns {form(value)}"
     r = (value.double() - neighbour) / (own.double() - neighbour)  # [n, d]

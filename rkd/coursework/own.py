@@ -3,13 +3,13 @@
 import torch
 
 from .draws import counts, normal
-from .task import Task, form
+from .task import Task, form, shaped
 
 
 def _lawful(found, given) -> str | None:
     """What keeps a function from being a distillation loss. The rows of a case are as _case makes them."""
-    value, gradient = found["value"], found["gradient"]
-    n = len(given["scores"])
+    n, gradient = len(given["scores"]), found["gradient"]
+    value = shaped(found["value"], torch.zeros(n))
     if form(value) != form(torch.zeros(n)):
         return f"it should return a loss for each user, {form(torch.zeros(n))}, and returns {form(value)}"
     if not bool(value.isfinite().all()):

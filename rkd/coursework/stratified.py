@@ -6,7 +6,7 @@ from torch.nn.functional import logsigmoid
 
 from ..popularity import popularity_groups
 from .draws import chosen, counts, normal
-from .task import Task, form, formula
+from .task import Task, form, formula, shaped
 
 N_DRAWS = 20_000
 
@@ -51,8 +51,8 @@ def _unclamped(better, worse, possible):
 
 def _drawn(found, given) -> str | None:
     """What is wrong with pairs of ranks, drawn with p(r) ∝ e^(−r/μ) without replacement, the better first."""
-    value, depth, mu = found["value"], given["depth"], given["mu"]
-    wanted = [torch.zeros(given["n"])] * 2
+    wanted, depth, mu = [torch.zeros(given["n"])] * 2, given["depth"], given["mu"]
+    value = shaped(found["value"], wanted)
     if form(value) != form(wanted):
         return f"it should return {form(wanted)}, and returns {form(value)}"
     a, b = (x.double() for x in value)
@@ -143,7 +143,8 @@ TASKS = {
                            visible=({"popularity": counts(1, 12), "n_groups": 3},
                                     {"popularity": counts(2, 60), "n_groups": 4}),
                            hidden=({"popularity": counts(3, 30), "n_groups": 2},
-                                   {"popularity": counts(4, 200), "n_groups": 7})),
+                                   {"popularity": counts(4, 200), "n_groups": 7},
+                                   {"popularity": torch.tensor([5, 0, 3, 3, 5, 1, 3, 0, 1, 3]), "n_groups": 3})),
     "draw_pairs": Task(visible=(_ranks(1, 6, 2.0), _ranks(2, 12, 4.0)), hidden=(_ranks(3, 3, 5.0), _ranks(4, 2, 1.0)),
                        judge=_drawn),
     "unkd_loss": formula(unkd_loss, UNKD_MISTAKES, gradient_of=("better", "worse"),

@@ -5,6 +5,7 @@ answer equals a known mistake's, the student is told that mistake.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -14,6 +15,9 @@ from torch import Tensor
 from .answers import NO_FUNCTION, answer
 
 Judge = Callable[[dict, dict], str | None]  # (answer, given) → what is wrong with it, in words, or None
+
+
+UNDRAWN = "it draws nothing from the generator that it is given, so that nobody can repeat it"
 
 
 class Wrong(AssertionError):
@@ -40,7 +44,7 @@ class Task:
     def verdict(self, answers: list[dict], hidden: bool) -> str | None:
         """What is wrong with the first wrong answer, in words; None where all are right. One answer for each case."""
         for given, found in zip(self.cases(hidden), answers, strict=True):
-            if words := said_of(found) or self.judge(found, given):
+            if words := said_of(found) or self.judge(found, given) or UNDRAWN * bool(found.get("undrawn")):
                 return words
         return None
 
@@ -71,6 +75,7 @@ def formula(right: Callable, mistakes: dict[str, Callable], words: Callable | No
 
     def judge(found, given):
         expected = answer(right, given, gradient_of)
+        found = found | {"value": shaped(found["value"], expected["value"])}
         if close(found, expected):
             return None
         compared = ["value"] if not close(found["value"], expected["value"]) else ["value", "gradient"]
@@ -83,6 +88,25 @@ def formula(right: Callable, mistakes: dict[str, Callable], words: Callable | No
                         if not close(found["gradient"][name], expected["gradient"][name])))
 
     return Task(judge=judge, mistakes=mistakes, **options)
+
+
+def shaped(found, like):
+    """A plain value in another's form where only the container differs: a list, a tuple or an array in place of a
+    tensor, rows in place of a list, axes of length 1 more or less. Any other as it is."""
+    if isinstance(like, list):
+        rows = list(found) if isinstance(found, Tensor) and found.dim() else found
+        fits = isinstance(rows, list) and len(rows) == len(like)
+        return [shaped(*pair) for pair in zip(rows, like)] if fits else found
+    if number(like) and (number(found) or isinstance(found, list)):
+        with suppress(Exception):  # rows of unequal length, or no numbers
+            value, like = _stacked(found), torch.as_tensor(like)
+            if [n for n in value.shape if n != 1] == [n for n in like.shape if n != 1]:
+                return value.reshape(like.shape)
+    return found
+
+
+def _stacked(value) -> Tensor:
+    return torch.stack([_stacked(x) for x in value]) if isinstance(value, list) else torch.as_tensor(value)
 
 
 def close(a, b) -> bool:
