@@ -29,8 +29,8 @@ def make_writable(folder: Path) -> None:
         with TemporaryFile(dir=folder, buffering=0) as file:
             file.write(bytes(1 << 16))
     except OSError as error:
-        raise OSError(error.errno, f"{error.strerror}: nothing can be written into {folder}; name another folder in "
-                                   "RKD_CACHE, or make room") from None
+        raise OSError(error.errno, f"{error.strerror}: nothing can be written into {folder}; make room, or name "
+                                   "another folder (for the cache: in RKD_CACHE)") from None
 
 
 def write_whole(path: Path, writer: Callable[[Path], None]) -> None:
