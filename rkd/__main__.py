@@ -6,6 +6,7 @@ import json
 import math
 import sys
 import warnings
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import get_args
@@ -25,9 +26,34 @@ RUN_OPTIONS = {  # a field of Run → what the command line says of it
     "epochs": "at most", "teacher_dim": None, "batch_size": None}
 
 
+RANGES = {  # what a number on the command line must be
+    "seed": (0, "0 or more"), "split_seed": (0, "0 or more"), "dim": (1, "1 or more"), "teacher_dim": (1, "1 or more"),
+    "batch_size": (1, "1 or more"), "epochs": (1, "1 or more"), "trials": (1, "1 or more"), "jobs": (1, "1 or more"),
+    "threads": (1, "1 or more"), "l2": (0, "0 or more"), "weight": (0, "0 or more"),
+    "lr": (sys.float_info.min, "above 0")}
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str):
+        """One line, as of every other mistake."""
+        raise ValueError(f"{message} ({self.prog} --help says more)")
+
+
+def number(name: str, kind: type) -> Callable[[str], float]:
+    """What makes an option's text a number, in its range."""
+    def parse(text):
+        value, (least, words) = kind(text), RANGES[name]
+        if not least <= value < (2 ** 63 if kind is int else math.inf):
+            raise argparse.ArgumentTypeError(f"must be {words}, not {text}")
+        return value
+
+    parse.__name__ = kind.__name__  # argparse says it of what is no number
+    return parse
+
+
 def main(arguments: list[str] | None = None) -> int:
-    options = parser().parse_args(arguments)
     try:
+        options = parser().parse_args(arguments)
         options.command(options)
     except (ValueError, DataError, OSError) as error:
         print(f"rkd: {error}", file=sys.stderr)
@@ -42,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="python -m rkd", description=sys.modules["rkd"].__doc__)
+    top = Parser(prog="python -m rkd", description=sys.modules["rkd"].__doc__)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name, function, help):
@@ -55,6 +81,7 @@ def parser() -> argparse.ArgumentParser:
         if field.name in RUN_OPTIONS:
             kind = next(kind for kind in (int, float, str) if kind in (field.type, *get_args(field.type)))
             required = {"required": True} if field.name == "dataset" else {"default": field.default}
+            kind = kind if kind is str else number(field.name, kind)
             sub.add_argument("--" + field.name.replace("_", "-"), type=kind, help=RUN_OPTIONS[field.name], **required)
     sub.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the method's own")
     sub.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
@@ -76,14 +103,15 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--methods", default=",".join(METHODS), help="default: all, %(default)s")
     sub.add_argument("--backbone", default="mf", help=", ".join(BACKBONES))
     sub.add_argument("--split", default="unkd", help="unkd or ratio")
-    sub.add_argument("--trials", type=int, default=12, help="for each method (default: %(default)s)")
-    sub.add_argument("--epochs", type=int, default=200, help="at most, of a trial (default: %(default)s)")
-    sub.add_argument("--jobs", type=int, help="processes side by side (default: one per core)")
+    sub.add_argument("--trials", type=number("trials", int), default=12, help="for each method (default: %(default)s)")
+    sub.add_argument("--epochs", type=number("epochs", int), default=200,
+                     help="at most, of a trial (default: %(default)s)")
+    sub.add_argument("--jobs", type=number("jobs", int), help="processes side by side (default: one per core)")
     sub.add_argument("--to", type=Path, metavar="FOLDER", help="where the trials go (default: the cache)")
 
     sub = command("bench", _bench, "time epochs, set-ups and evaluation on this machine")
     sub.add_argument("dataset", metavar="DATASET")
-    sub.add_argument("--threads", type=int, help="of torch (default: its own choice)")
+    sub.add_argument("--threads", type=number("threads", int), help="of torch (default: its own choice)")
     sub.add_argument("--device", default="auto")
     sub.add_argument("--json", action="store_true", help="the last line is one JSON object")
 
@@ -137,6 +165,8 @@ def parse_settings(method: str, pairs: list[str]) -> dict:
         kind = type(known.get(name, ""))
         try:
             parsed[name] = {"true": True, "false": False}[text.lower()] if kind is bool else kind(text)
+            if kind is float and not math.isfinite(parsed[name]):
+                raise ValueError
         except (ValueError, KeyError):
             raise ValueError(f"--set {pair}: {name} is a {kind.__name__} such as {known[name]!r}") from None
     return parsed
@@ -200,4 +230,6 @@ if __name__ == "__main__":
     plain = warnings.formatwarning
     warnings.formatwarning = lambda message, category, *where, **line: (
         f"rkd: {message}\n" if issubclass(category, DataWarning) else plain(message, category, *where, **line))
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # whatever the locale
     sys.exit(main())

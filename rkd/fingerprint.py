@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from functools import cache
 from hashlib import sha256
 from importlib.machinery import SourceFileLoader
+from importlib.util import resolve_name
 from pathlib import Path
 from textwrap import dedent
 from types import CodeType
@@ -31,7 +32,7 @@ TIMES = {module: path.stat().st_mtime_ns for module, path in PATHS.items()}
 
 def package_fingerprint() -> str:
     """Hash of the code that computes runs, as it was imported: the schedule and all that it imports."""
-    return _hash_of(_reached(["rkd.schedule"]))
+    return _hash_of(reached(["rkd.schedule"]))
 
 
 def code_fingerprint(*modules: str, without: tuple[str, ...] = (), classes: tuple = ()) -> str:
@@ -45,14 +46,14 @@ def code_fingerprint(*modules: str, without: tuple[str, ...] = (), classes: tupl
     outside = [_behind(base) for base in bases if base.__module__ not in IMPORTED]
     modules += tuple(base.__module__ for base in bases if base.__module__ in IMPORTED)
     modules += tuple(module for _, used in outside for module in used)
-    reached = _reached(modules, without)
-    if edited := [module for module in reached if _edited(module)]:
+    covered = reached(modules, without)
+    if edited := [module for module in covered if _edited(module)]:
         raise ValueError(f"{', '.join(edited)} was edited since it was imported: restart the kernel (or the process), "
                          "so that the edit takes effect")
-    return _hash_of(reached, *(source for source, _ in outside))
+    return _hash_of(covered, *(source for source, _ in outside))
 
 
-def _reached(modules: Iterable[str], without: tuple[str, ...] = ()) -> list[str]:
+def reached(modules: Iterable[str], without: tuple[str, ...] = ()) -> list[str]:
     """These modules of the package and all that they import of it, ``without`` some and what only these import."""
     todo, seen = list(modules), set(without)
     while todo:
@@ -79,16 +80,20 @@ def _edited(module: str) -> bool:
 @cache
 def _imports(module: str) -> list[str]:
     """The modules of this package that a module imports at its top level."""
-    package = module if any(other.startswith(module + ".") for other in IMPORTED) else module.rpartition(".")[0]
     found = []
     for node in ast.parse(IMPORTED[module]).body:
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            base = ".".join(package.split(".")[:len(package.split(".")) - node.level + 1]) if node.level else ""
-            source = ".".join(filter(None, (base, node.module)))
+            source = imported_from(node, module)
             found += [source, *(f"{source}.{alias.name}" for alias in node.names)]
     return [name for name in found if name in IMPORTED and name != PACKAGE.name]
+
+
+def imported_from(node: ast.ImportFrom, module: str) -> str:
+    """The module that an import in another takes from."""
+    package = module if PATHS[module].name == "__init__.py" else module.rpartition(".")[0]
+    return resolve_name("." * node.level + (node.module or ""), package)
 
 
 @cache
@@ -160,7 +165,7 @@ def _definition(thing, module) -> str:
         linecache.checkcache(code.co_filename)  # the module may have been reloaded
         source = "".join(linecache.getlines(code.co_filename))
         if found := _in_source(source, thing.__name__, code.co_firstlineno):
-            if type(getattr(module, "__loader__", None)) is SourceFileLoader and not _compiles_to(source, code):
+            if type(getattr(module, "__loader__", None)) is SourceFileLoader and code not in codes_in(source):
                 raise ValueError(f"{code.co_filename} was edited since it was imported: restart the kernel (or the "
                                  "process), or reload the module")
             return found
@@ -186,15 +191,15 @@ def _in_source(source: str, name: str, line: int) -> str:
     return "\n".join(found)
 
 
-def _compiles_to(source: str, code: CodeType) -> bool:
-    """Whether this code is what the source says now."""
-    todo = [compile(source, code.co_filename, "exec", dont_inherit=True)]
+@cache
+def codes_in(source: str) -> set[CodeType]:
+    """The code of every function and class in a source."""
+    todo, found = [compile(source, "", "exec", dont_inherit=True)], set()
     while todo:
-        found = todo.pop()
-        if found == code:
-            return True
-        todo += [constant for constant in found.co_consts if isinstance(constant, CodeType)]
-    return False
+        inner = [constant for constant in todo.pop().co_consts if isinstance(constant, CodeType)]
+        found.update(inner)
+        todo += inner
+    return found
 
 
 def _outline(made: type) -> str:

@@ -1,22 +1,28 @@
 """Who computes what: runs that are not on disk are trained side by side, each once, teachers first."""
 
+import os
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import joblib
 import torch
 from filelock import FileLock, Timeout
 
+from .altered import refuse_altered
 from .device import resolve_device
 from .evaluate import METRICS
-from .fingerprint import package_fingerprint
+from .files import locked, make_writable
+from .fingerprint import code_fingerprint, package_fingerprint
 from .methods import Distiller, method_of
 from .run import Run, fit, split_of
-from .store import Result, key_of, measure, metrics_key, model_of, paths, store, stored, trained
+from .store import DECIDED, Result, key_of, measure, metrics_key, model_of, paths, store, stored, trained
 
 
 class RunsFailed(RuntimeError):
@@ -44,19 +50,22 @@ def compute(runs: Iterable[Run], jobs: int | None = None, device: str = "auto",
     runs, metrics = list(runs), metrics_key()
     keys = {run: key_of(run, device) for run in runs}
     keys |= {run.teacher: key_of(run.teacher, device) for run in runs if run.distils}
+    refuse_altered("rkd.run", "rkd.evaluate", *(method_of(run.method).__module__ for run in keys), without=DECIDED)
     results = {key: stored(run, key, metrics) for run, key in keys.items()}
     missing = {key: run for run, key in keys.items() if results[key] is None}
+    for folder in {paths(run, key)[0].parent for key, run in missing.items()}:
+        make_writable(folder)
     if jobs is None:
         jobs = joblib.cpu_count() if resolve_device(device).type == "cpu" else 1
-    task = dict(device=device, progress=jobs == 1, metrics=(metrics, dict(METRICS)), package=package_fingerprint())
+    bases = {key: _basis(run) for key, run in missing.items()}
+    common = dict(device=device, progress=jobs == 1, metrics=(metrics, dict(METRICS)), place=_place())
     done, failures = 0, {}
     for distil in (False, True):
         stage = [run for run in missing.values() if run.distils == distil]
         stage.sort(key=_size, reverse=True)  # the long first
-        parallel = joblib.Parallel(n_jobs=min(jobs, max(len(stage), 1)), return_as="generator_unordered")
-        tasks = (joblib.delayed(_compute_one)(run, keys[run], run.teacher and keys[run.teacher], **task)
-                 for run in stage)
-        for key, result, failure in parallel(tasks):
+        tasks = {keys[run]: joblib.delayed(_compute_one)(run, keys[run], run.teacher and keys[run.teacher],
+                                                         bases[keys[run]], **common) for run in stage}
+        for key, result, failure in _side_by_side(tasks, jobs):
             done += 1
             if failure:
                 failures[missing[key]] = failure
@@ -69,32 +78,90 @@ def compute(runs: Iterable[Run], jobs: int | None = None, device: str = "auto",
     return [replace(results[keys[run]], run=run) for run in runs]
 
 
+def _side_by_side(tasks: dict[str, tuple], jobs: int) -> Iterator[tuple]:
+    """What each task returns, as it comes. Where the system kills a worker process, which ends them all, those tasks
+    that were running are tried once more at the end, each alone."""
+    again = {}
+    while tasks:
+        parallel = joblib.Parallel(min(jobs, len(tasks)), return_as="generator_unordered", batch_size=1)
+        try:
+            for came in parallel(list(tasks.values())):
+                del tasks[came[0]]
+                yield came
+        except BrokenProcessPool:
+            again |= {key: tasks.pop(key) for key in list(tasks)[:jobs]}  # they begin in this order
+    for key, task in again.items():
+        try:
+            yield from joblib.Parallel(2)([task])
+        except BrokenProcessPool:
+            yield key, None, "its process was killed twice, as by a system short of memory: compute fewer at once"
+
+
 def _size(run: Run) -> tuple:
     """Larger for runs that take longer: those of LightGCN, of methods that train perceptrons as well, of teachers."""
     trains_more = run.distils and method_of(run.method).parameters is not Distiller.parameters
     return run.backbone == "lightgcn", trains_more, run.dim
 
 
-def _compute_one(run: Run, key: str, teacher_key: str | None, device: str, progress: bool, metrics: tuple[str, dict],
-                 package: str) -> tuple[str, Result | None, str]:
+def _basis(run: Run) -> tuple[str, str, str]:
+    """Fingerprints of what a worker process reads anew and must find as it is here: rkd, a method from another file
+    (of one from a notebook it is told the code itself), the data."""
+    made = method_of(run.method)
+    own = "" if made.__module__.partition(".")[0] in ("rkd", "__main__") else code_fingerprint(classes=(made,))
+    return package_fingerprint(), own, split_of(run).fingerprint
+
+
+def _place() -> tuple[int, str, dict[str, str]]:
+    """This process, where it is, and what it has been told of rkd."""
+    return os.getpid(), os.getcwd(), {name: value for name, value in os.environ.items() if name.startswith("RKD_")}
+
+
+def _compute_one(run: Run, key: str, teacher_key: str | None, basis: tuple, device: str, progress: bool,
+                 metrics: tuple[str, dict], place: tuple) -> tuple[str, Result | None, str]:
     """Train, evaluate and store what is not there yet, or wait for the process that is at it already: (key, result,
     what went wrong)."""
-    if package_fingerprint() != package:
-        return key, None, "rkd was edited while runs were being computed: start again"
-    METRICS.clear()  # a worker process may know others from before
-    METRICS.update(metrics[1])
     try:
+        if os.getpid() != place[0]:
+            _follow(*place)
+            if _basis(run) != basis:
+                split_of.cache_clear()  # it may know other data by this path from before
+                if _basis(run) != basis:
+                    return key, None, "its code or data were changed while runs were being computed: start again"
+        METRICS.clear()  # a worker process may know others from before
+        METRICS.update(metrics[1])
         record = paths(run, key)[0]
-        record.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(record.with_suffix(".lock")):
+        make_writable(record.parent)
+        with locked(record.with_suffix(".lock")):
             if stored(run, key, metrics[0]) is None:
-                with _core(resolve_device(device)) as device:
+                with _core(resolve_device(device)) as device, torch.autocast(device.type, enabled=False):
                     if trained(run, key) is None:
                         store(run, key, fit(run, _teacher(run, teacher_key), split_of(run), device, progress), device)
                     measure(run, key, metrics[0], device)
-            return key, stored(run, key, metrics[0]), ""
+            result = stored(run, key, metrics[0])
+        return key, result, "" if result else f"{record} was changed or deleted as soon as it was written"
     except Exception as error:
         return key, None, f"{type(error).__name__}: {error}"
+
+
+def _follow(parent: int, folder: str, told: dict[str, str]) -> None:
+    """In a worker process of this machine: go where its parent is, hear what it has been told, and end when it ends."""
+    if os.getppid() != parent:
+        return
+    for name in [name for name in os.environ if name.startswith("RKD_") and name not in told]:
+        del os.environ[name]
+    os.environ.update(told)
+    os.chdir(folder)
+    _end_with(parent)
+
+
+@cache
+def _end_with(parent: int) -> None:
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _teacher(run: Run, key: str | None):
@@ -109,27 +176,35 @@ def _teacher(run: Run, key: str | None):
 
 @contextmanager
 def _core(device: torch.device) -> Iterator[torch.device]:
-    """Hold the device; on a CPU one of this machine's cores, for one thread, that no other process trains on."""
+    """Hold the device; on a CPU one of the cores that this process may use, for one thread, that no other process of
+    this user trains on."""
     if device.type != "cpu":
         yield device
         return
-    folder = Path(tempfile.gettempdir()) / f"rkd-cores-{Path.home().name}"
-    folder.mkdir(exist_ok=True)
-    locks = [FileLock(folder / f"core-{i}.lock") for i in range(joblib.cpu_count())]
     threads = torch.get_num_threads()
-    while (lock := next(filter(_acquired, locks), None)) is None:
-        time.sleep(0.05)
     torch.set_num_threads(1)
+    lock = _free_core()
     try:
         yield device
     finally:
         torch.set_num_threads(threads)
-        lock.release()
+        if lock:
+            lock.release()
 
 
-def _acquired(lock: FileLock) -> bool:
+def _free_core() -> FileLock | None:
+    """Wait for a core and lock it; None where there can be no locks, as on a full disk."""
+    user = os.getuid() if hasattr(os, "getuid") else ""
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(joblib.cpu_count())
+    folder = Path(tempfile.gettempdir()) / f"rkd-cores-{user}"
+    locks = [FileLock(folder / f"core-{i}.lock") for i in sorted(allowed)[:joblib.cpu_count()]]
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return False
-    return True
+        folder.mkdir(exist_ok=True)
+        while True:
+            for lock in locks:
+                with suppress(Timeout):
+                    lock.acquire(timeout=0)
+                    return lock
+            time.sleep(0.05)
+    except (OSError, NotImplementedError):
+        return None

@@ -82,11 +82,24 @@ def metrics_key() -> str:
 
 
 def _hash(what: dict) -> str:
-    return sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:24]
+    return sha256(json.dumps(what, sort_keys=True, default=_plain).encode()).hexdigest()[:24]
+
+
+def _plain(value):
+    """A number of NumPy's as Python's, all else, such as a path, as text."""
+    return value.item() if hasattr(value, "item") else str(value)
 
 
 def _checksum(content: bytes) -> str:
     return sha256(content).hexdigest()
+
+
+def _content(path: Path) -> bytes:
+    """What is in a file; nothing where there is none that can be read."""
+    try:
+        return path.read_bytes() if path.is_file() else b""
+    except OSError:
+        return b""
 
 
 def paths(run: Run, key: str) -> tuple[Path, Path, Path]:
@@ -95,7 +108,7 @@ def paths(run: Run, key: str) -> tuple[Path, Path, Path]:
     stem = f"{run.backbone}-{run.name}-{run.dim}-{run.seed}-{key}"
     runs = cache_folder() / "runs"
     known = sorted(runs.glob(f"*-{split.fingerprint}"))  # maybe under another name of the data
-    folder = known[0] if known else runs / f"{split.name}-{split.fingerprint}"
+    folder = known[0] if known else runs / f"{split.name[:50]}-{split.fingerprint}"
     return tuple(folder / f"{stem}{ending}" for ending in (".json", ".safetensors", ".metrics.json"))
 
 
@@ -112,9 +125,10 @@ def store(run: Run, key: str, fit: Fit, device: torch.device) -> None:
 
 def model_of(run: Run, key: str, checksum: str) -> MF:
     """A stored model, on the CPU. Raises ValueError where its file is not the one with this checksum."""
-    content = paths(run, key)[1].read_bytes()
+    path = paths(run, key)[1]
+    content = _content(path)
     if _checksum(content) != checksum:
-        raise ValueError(f"{paths(run, key)[1]} is damaged: compute the run again")
+        raise ValueError(f"{path} is damaged: compute the run again")
     model = BACKBONES[run.backbone](split_of(run), run.dim)
     model.load_state_dict(load(content))
     return model
@@ -122,7 +136,10 @@ def model_of(run: Run, key: str, checksum: str) -> MF:
 
 def measure(run: Run, key: str, metrics: str, device: torch.device) -> None:
     """Evaluate a stored fit's model and write its metrics, under the key ``metrics`` of METRICS as they are."""
-    checksum = trained(run, key)["weights"]
+    found = trained(run, key)
+    if found is None:
+        raise RuntimeError(f"{paths(run, key)[0]} was changed or deleted as soon as it was written")
+    checksum = found["weights"]
     split, model = split_of(run).to(device), model_of(run, key, checksum)
     _write(paths(run, key)[2], {"key": metrics, "weights": checksum, "metrics": evaluate(model, split, "test", KS),
                                 "valid_metrics": evaluate(model, split, "valid", KS)})
@@ -132,12 +149,9 @@ def trained(run: Run, key: str) -> dict | None:
     """The record of a stored fit; None where it is not there, does not read, or its weights are not those recorded."""
     record, weights, _ = paths(run, key)
     found = read(record)
-    try:
-        if not found or found.keys() != {field.name for field in fields(Result)} - MEASURED:  # or of another release
-            return None
-        return found if found["weights"] == _checksum(weights.read_bytes()) else None
-    except OSError:
+    if not found or found.keys() != {field.name for field in fields(Result)} - MEASURED:  # or of another release
         return None
+    return found if (found["key"], found["weights"]) == (key, _checksum(_content(weights))) else None
 
 
 def stored(run: Run, key: str, metrics: str) -> Result | None:
@@ -152,16 +166,16 @@ def stored(run: Run, key: str, metrics: str) -> Result | None:
 
 def _write(path: Path, values: dict) -> None:
     """Write values as JSON, with a checksum of their own."""
-    text = json.dumps(values | {"checksum": _hash(values)}, indent=1)
+    text = json.dumps(values | {"checksum": _hash(values)}, indent=1, default=_plain)
     write_whole(path, lambda scratch: scratch.write_text(text, encoding="utf-8"))
 
 
 def read(path: Path) -> dict | None:
     """A record: what ``_write`` wrote; None where it is not there or was changed since."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(_content(path))
         return values if values.pop("checksum") == _hash(values) else None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 
 

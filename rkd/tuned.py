@@ -1,9 +1,11 @@
 """Settings chosen on validation data, read from the trials that ``rkd tune`` wrote (tuning/, the one copy of them).
 
 A trial's place is NAME-FINGERPRINT/SPLIT/BACKBONE/METHOD.csv, FINGERPRINT being that of the data, so that what a data
-set or its file is called decides nothing. Trials for data of your own lie in the cache, in the same order.
+set or its file is called decides nothing. Trials for data of your own lie in the cache, in the same order. Those in the
+folder $RKD_TUNING, where it is set, count before all others.
 """
 
+import os
 from functools import cache
 from pathlib import Path
 
@@ -51,14 +53,17 @@ def tuned(fingerprint: str, backbone: str, method: str | type[Method], choice: s
 
 def choices(fingerprint: str, split: str, backbone: str, method: str) -> dict[str, dict]:
     """choice → the settings chosen from the trials of one method; empty where there are none."""
-    for folder in (TRIALS, cache_folder() / "tuning"):
-        for path in sorted(folder.glob(f"*-{fingerprint}/{split}/{backbone}/{method}.csv")):
-            return _choose(path, path.stat().st_mtime_ns)
+    told = os.environ.get("RKD_TUNING")
+    for folder in (*([Path(told).expanduser()] if told else []), TRIALS, cache_folder() / "tuning"):
+        found = [(path.stat().st_mtime_ns, path) for path in
+                 folder.glob(f"*-{fingerprint}/{split}/{backbone}/{method}.csv")]  # several, if the data have two names
+        if found:
+            return _choose(*max(found))
     return {}
 
 
 @cache
-def _choose(path: Path, changed: int) -> dict[str, dict]:
+def _choose(changed: int, path: Path) -> dict[str, dict]:
     return choose(pd.read_csv(path))
 
 

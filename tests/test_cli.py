@@ -77,6 +77,51 @@ def test_a_run_that_fails(arguments, run, message, capsys):
     assert "recall" not in out and len(files()) == n - 1
 
 
+@pytest.mark.parametrize("command, option, value, message", [
+    *(("run --dataset synthetic", option, value, f"must be {words}, not {value}") for option, value, words in (
+        ("--dim", "0", "1 or more"), ("--teacher-dim", "-3", "1 or more"), ("--epochs", "0", "1 or more"),
+        ("--batch-size", "0", "1 or more"), ("--lr", "-1", "above 0"), ("--lr", "0", "above 0"),
+        ("--lr", "nan", "above 0"), ("--l2", "-1e-3", "0 or more"), ("--weight", "inf", "0 or more"),
+        ("--seed", "-1", "0 or more"), ("--seed", "9" * 30, "0 or more"), ("--split-seed", "-1", "0 or more"),
+        ("--dim", "9" * 30, "1 or more"))),
+    ("run --dataset synthetic", "--dim", "ten", "invalid int value: 'ten'"),
+    ("run --dataset synthetic", "--lr", "fast", "invalid float value: 'fast'"),
+    ("run --dataset synthetic", "--nothing", "1", "unrecognized arguments: --nothing"),
+    ("tune synthetic", "--trials", "0", "must be 1 or more, not 0"),
+    ("tune synthetic", "--jobs", "-1", "must be 1 or more, not -1"),
+    ("tune synthetic", "--jobs", "0", "must be 1 or more, not 0"),
+    ("tune synthetic", "--epochs", "0", "must be 1 or more, not 0"),
+    ("bench synthetic", "--threads", "0", "must be 1 or more, not 0"),
+])
+def test_a_number_out_of_range_is_refused_by_name(command, option, value, message, capsys):
+    assert main([*command.split(), f"{option}={value}"]) == 2
+    out, error = capsys.readouterr()
+    assert error.startswith("rkd: ") and error.count("\n") == 1 and option in error and message in error and out == ""
+
+
+@pytest.mark.parametrize("pair", ["gamma=inf", "gamma=nan"])
+def test_settings_are_finite(pair):
+    with pytest.raises(ValueError, match=f"--set {pair}: gamma is a float such as 0.1"):
+        parse_settings("pd", [pair])
+
+
+def test_text_is_utf_8_whatever_the_locale():
+    """As on Windows, where a file that output goes to takes cp1252."""
+    process = python("-m", "rkd", "methods", PYTHONIOENCODING="cp1252", PYTHONUTF8="0", LC_ALL="C")
+    out = process.stdout.buffer.read().decode("utf-8")
+    assert process.wait() == 0 and "λ" in out and "\\u" not in out
+
+
+def test_without_a_cache_there_is_one_line(tmp_path):
+    """A cache below a file, and none at all."""
+    (tmp_path / "file").write_text("")
+    run = ("-m", "rkd", "run", "--dataset", "synthetic", "--epochs", 2, "--device", "cpu")
+    for variables in (dict(RKD_CACHE=tmp_path / "file" / "cache"), dict(without=["RKD_CACHE"], HOME=tmp_path / "file")):
+        process = python(*run, **variables)
+        out, error = process.communicate()
+        assert process.returncode == 2 and error.count("\n") == 1 and "RKD_CACHE" in error and out == ""
+
+
 def test_every_field_of_a_run_has_an_option(capsys):
     assert {*RUN_OPTIONS, "settings"} == {field.name for field in fields(Run)}
     with pytest.raises(SystemExit):

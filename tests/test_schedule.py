@@ -2,11 +2,15 @@
 
 import json
 import os
+import shutil
 import signal
+import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,7 +20,9 @@ from safetensors.torch import load_file
 
 import rkd
 from rkd import Run, RunsFailed, compute, split_of
-from rkd.schedule import _core
+from rkd.altered import refuse_altered
+from rkd.schedule import _basis, _compute_one, _core
+from rkd.store import DECIDED, key_of, metrics_key
 
 
 @pytest.fixture
@@ -96,6 +102,75 @@ def test_a_run_that_fails_stops_no_other(jobs, untuned, workers):
     assert lines == [] and [result.run for result in results] == good and len(files(*EVERYTHING)) == 4 * 3
 
 
+def test_a_full_or_closed_cache_is_said_before_anything_is_trained(monkeypatch, tmp_path):
+    """And what is there is served from it."""
+    (first,), _ = computed([tiny()])
+
+    def full(**_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("rkd.files.TemporaryFile", full)
+    monkeypatch.setattr("rkd.schedule.fit", None)
+    with pytest.raises(OSError, match="No space left on device: nothing can be written into .*RKD_CACHE"):
+        computed([tiny(seed=1)])
+    again, lines = computed([tiny()])
+    assert lines == [] and same(first, again[0])
+
+
+class Killed(rkd.Distiller):
+    """Its process is killed, as by a system short of memory; where ``once``, the first time alone."""
+
+    once: bool = False
+
+    def loss(self, student, batch):
+        mark = Path(os.environ["RKD_CACHE"], "killed")
+        if not (self.once and mark.exists()):
+            mark.write_text("")
+            time.sleep(0.3)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return student.rows("users", batch.users).square().mean()
+
+
+def test_a_worker_that_is_killed_costs_no_other_run(workers):
+    """What was running is tried again, alone."""
+    once, always = tiny(Killed, settings={"once": True}), tiny(Killed)
+    good = [tiny("cd", seed) for seed in range(3)]
+    with pytest.raises(RunsFailed, match="1 of 8 runs failed") as error:
+        computed([*good, once, always], jobs=2)
+    assert error.value.failures.keys() == {always} and "was killed twice" in error.value.failures[always]
+    results, lines = computed([*good, once])
+    assert lines == [] and [result.run for result in results] == [*good, once]
+
+
+def test_workers_end_with_their_parent(tmp_path):
+    """Killed outright, in the middle of training."""
+    script = ("import os, time\nfrom rkd import Run, compute\n"
+              "compute([Run('synthetic', 'none', seed, dim=3, epochs=100000, lr=1e-6) for seed in range(2)], 2, 'cpu')")
+    process = python("-c", script)
+
+    def holding():
+        """Processes that have this test's cache: the parent and its workers."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/environ"):
+            with suppress(OSError):
+                if os.environ["RKD_CACHE"].encode() in path.read_bytes() and path.parent.name != str(os.getpid()):
+                    found.append(path.parent.name)
+        return found
+
+    if not Path("/proc/self/environ").exists():
+        pytest.skip("no /proc here")
+    deadline = time.monotonic() + 60
+    while len(list(Path(os.environ["RKD_CACHE"]).glob("runs/*/*.lock"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert process.poll() is None and len(holding()) > 2
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 10
+    while holding() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert holding() == []
+
+
 def test_what_failed_is_tried_again(monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
@@ -117,13 +192,97 @@ def test_an_interruption_is_no_failure(monkeypatch):
         computed([tiny()])
 
 
-def test_processes_of_two_versions_of_the_code_do_not_compute_together(monkeypatch):
+def test_processes_of_two_versions_of_the_code_do_not_compute_together():
     """As where rkd was edited and a new worker process imports other code than the one whose keys it fills."""
-    versions = iter(["old", "new"])
-    monkeypatch.setattr("rkd.schedule.package_fingerprint", lambda: next(versions))
-    with pytest.raises(RunsFailed, match="rkd was edited while runs were being computed"):
-        computed([tiny()])
+    run, _, own, data = tiny(), *_basis(tiny())
+    key, result, failure = _compute_one(run, key_of(run), None, ("another", own, data), "cpu", False,
+                                        (metrics_key(), rkd.METRICS), (0, "", {}))
+    assert (key, result) == (key_of(run), None) and files(*EVERYTHING) == []
+    assert failure == "its code or data were changed while runs were being computed: start again"
+
+
+def test_data_changed_under_a_running_process_give_no_mixed_results(tmp_path):
+    """The workers find the new file, where this process knows the old one."""
+    path = tmp_path / "own.csv"
+    path.write_text("".join(f"u{u},i{(u + k) % 40}\n" for u in range(60) for k in range(8)))
+    runs = [Run(str(path), seed=seed, dim=2, epochs=2) for seed in range(2)]
+    before = split_of(runs[0]).fingerprint
+    path.write_text("".join(f"u{u},i{(u + k) % 40}\n" for u in range(50) for k in range(8)))
+    assert split_of(runs[0]).fingerprint == before
+    with pytest.raises(RunsFailed, match="2 of 2 runs failed.*\n.*its code or data were changed while"):
+        computed(runs, jobs=2)
     assert files(*EVERYTHING) == []
+
+
+def test_a_method_of_ones_own_file_that_a_worker_would_read_otherwise_is_refused(tmp_path, monkeypatch, workers):
+    """The file is edited after the runs were told; the workers, which import it anew, find the edit."""
+    path = tmp_path / "own_method.py"
+    text = "import rkd\n\n\nclass Mine(rkd.Distiller):\n    def loss(self, student, batch):\n        return {}\n"
+    path.write_text(text.format("student.rows('users', batch.users).square().mean()"))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    from own_method import Mine
+    lines = []
+
+    def then_edit(line):
+        lines.append(line)
+        path.write_text(text.format("student.rows('users', batch.users).abs().mean()"))
+
+    with pytest.raises(RunsFailed, match="its code or data were changed"):
+        compute([tiny(Mine, dim=dim) for dim in (2, 3)], 2, "cpu", then_edit)  # the teacher's line comes before
+    assert len(lines) == 3 and len(files()) == 1
+
+
+def test_workers_follow_their_parent(tmp_path, monkeypatch):
+    """To another folder with a file of the same name, and to another cache."""
+    for i in range(2):
+        (tmp_path / str(i)).mkdir()
+        (tmp_path / str(i) / "own.csv").write_text("".join(f"u{u},i{(u + k * (i + 1)) % 40}\n" for u in range(60)
+                                                          for k in range(8)))
+    fingerprints = []
+    for i in range(2):
+        split_of.cache_clear()
+        monkeypatch.chdir(tmp_path / str(i))
+        monkeypatch.setenv("RKD_CACHE", str(tmp_path / str(i) / "cache"))
+        results, _ = computed([Run("own.csv", seed=seed, dim=2, epochs=2) for seed in range(2)], jobs=2)
+        assert len(files()) == 2
+        fingerprints += {result.provenance["fingerprint"] for result in results}
+        assert fingerprints[i] == split_of("own.csv").fingerprint
+    assert fingerprints[0] != fingerprints[1]
+    split_of.cache_clear()
+
+
+@pytest.mark.parametrize("place, name, value", [
+    ("rkd.losses", "bpr", lambda *_: 0), ("rkd.methods.cd", "DEPTHS", 11), ("rkd.methods.cd.CD", "loss", max),
+    ("rkd.models.MF", "top", lambda *_: 0), ("rkd.methods.cd.CD", "begin_epoch", lambda *_: 0),
+    ("rkd.methods.cd.CD", "n_samples", 7), ("rkd.models", "BACKBONES", {"mf": type("MF", (rkd.MF,), {})}),
+])
+def test_code_changed_in_this_process_is_refused(place, name, value, monkeypatch):
+    """A result would be kept, or shown, under the key of what the files say. Other methods' code is no matter."""
+    runs = [tiny("cd"), tiny("rd")]
+    first, _ = computed(runs)
+    with monkeypatch.context() as patch:
+        patch.setattr(f"{place}.{name}", value, raising=False)
+        with pytest.raises(ValueError, match=rf"{place}.{name}\b.*: changed in this process, .* Restart"):
+            computed(runs)
+        if "cd" in place:
+            assert computed(runs[1:])[1] == []
+    again, lines = computed(runs)
+    assert lines == [] and all(same(a, b) for a, b in zip(first, again))
+
+
+def test_nothing_counts_as_changed_when_everything_has_been_used():
+    computed([tiny(method) for method in rkd.METHODS if rkd.METHODS[method] is not rkd.METHODS["teacher"]][:6])
+    refuse_altered("rkd.run", "rkd.evaluate", *(made.__module__ for made in rkd.METHODS.values()), without=DECIDED)
+
+
+def test_autocast_around_compute_changes_nothing():
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        (result,), _ = computed([tiny()])
+    table = result.model.table
+    shutil.rmtree(os.environ["RKD_CACHE"])
+    (again,), _ = computed([tiny()])
+    assert torch.equal(again.model.table, table)
 
 
 # ----------------------------------------------------------------------------------------------------- what is told
@@ -243,6 +402,16 @@ def check_whole(paths):
         assert load_file(weights)["table"].shape == (450, 3)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
+def test_kills_at_random_moments_lose_nothing():
+    """Of what was finished; and the end is as if nobody had been killed (tests/kills.py)."""
+    process = python(ROOT / "tests" / "kills.py", 10)
+    out, error = process.communicate()
+    told = eval(out.partition(" ")[2])
+    assert told == {"killed": told["killed"], "lost": 0, "half-written": 0, "different": 0}, error
+    assert told["killed"] > 5
+
+
 def test_a_kill_in_the_middle_loses_the_run_in_progress_alone():
     process = python("-c", SCRIPT, "in the middle", 150)
     deadline = time.monotonic() + 60
@@ -324,6 +493,27 @@ def test_no_more_train_at_once_than_there_are_cores(monkeypatch, cores):
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(train, range(4)))
     assert max(most) == 2 and len(most) == 4 and torch.get_num_threads() == before
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="processes cannot be pinned here")
+def test_processes_pinned_to_different_cores_do_not_wait_for_each_other(cores, monkeypatch, tmp_path):
+    """As a cluster's scheduler pins them: each of one core, whose lock has its number."""
+    monkeypatch.setattr("joblib.cpu_count", lambda: 1)
+    held = []
+    for core in (3, 5):
+        monkeypatch.setattr("os.sched_getaffinity", lambda pid, core=core: {core})
+        held.append(_core(torch.device("cpu")))
+        held[-1].__enter__()
+    assert sorted(path.name for path in tmp_path.glob("rkd-cores-*/*")) == ["core-3.lock", "core-5.lock"]
+    for one in held:
+        one.__exit__(None, None, None)
+
+
+def test_where_no_core_can_be_locked_training_goes_on(cores, tmp_path):
+    """As on a full disk, or where another user has taken the folder's name."""
+    (tmp_path / f"rkd-cores-{os.getuid() if hasattr(os, 'getuid') else ''}").write_text("")
+    with _core(torch.device("cpu")) as device:
+        assert device == torch.device("cpu") and torch.get_num_threads() == 1
 
 
 def test_a_core_is_free_again_when_its_process_dies(cores, monkeypatch, tmp_path):

@@ -1,9 +1,11 @@
 """What is kept of a run: the keys that tell results apart, what lies on disk, damage, metrics without training."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 import torch
@@ -37,6 +39,16 @@ def test_a_student_of_another_teacher_has_another_key(untuned):
     before = key_of(run)
     write_trials(split_of("synthetic").data_fingerprint, "teacher", {"lr": 0.5})
     assert tiny("cd") == run and key_of(run) != before
+
+
+def test_a_path_is_as_good_as_its_text(tmp_path):
+    """Nothing is lost for the record's sake after training."""
+    path = tmp_path / ("data" * 60 + ".csv")  # as long as a name may be
+    data = rkd.load("synthetic")
+    path.write_text("".join(f"{u},{i}\n" for u, i in zip(data.users.tolist(), data.items.tolist())))
+    (result,), _ = computed([Run(path, dim=3, epochs=2)])
+    assert computed([Run(str(path), dim=3, epochs=2)])[1] == [] and len(files(*EVERYTHING)) == 3
+    assert json.loads(files()[0].read_text())["run"]["dataset"] == str(path)
 
 
 def test_the_data_decide_not_their_name(tmp_path):
@@ -186,6 +198,84 @@ def test_weights_damaged_after_a_result_was_read_are_not_taken_for_its_model():
     with_a_bit_flipped(files(".safetensors")[0])
     with pytest.raises(ValueError, match="is damaged: compute the run again"):
         _ = result.model
+
+
+def flipped(place):
+    def flip(path):
+        content = bytearray(path.read_bytes())
+        content[int(place * len(content))] ^= 1 << len(content) % 8
+        path.write_bytes(content)
+    return flip
+
+
+def rewritten(change):
+    return lambda path: path.write_bytes(change(path.read_bytes()))
+
+
+def replaced(make):
+    def replace_it(path):
+        path.unlink()
+        make(path)
+    return replace_it
+
+
+def of_another_run(path):
+    """The same file of the other run of this cache: whole, but not this run's."""
+    ending = "".join(path.suffixes)
+    (other,) = [other for other in files(ending) if other != path]
+    shutil.copy(other, path)
+
+
+DAMAGES = {
+    **{f"bit at {place}": flipped(place) for place in (0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.999)},
+    "last byte gone": truncated, "half": rewritten(lambda old: old[:len(old) // 2]),
+    "second half": rewritten(lambda old: old[len(old) // 2:]), "twice": rewritten(lambda old: old + old),
+    "zeros": rewritten(lambda old: bytes(len(old))), "ones": rewritten(lambda old: b"\xff" * len(old)),
+    "zeros in the middle": rewritten(lambda old: old[:len(old) // 2] + bytes(16) + old[len(old) // 2 + 16:]),
+    "backwards": rewritten(lambda old: old[::-1]), "empty": rewritten(lambda old: b""),
+    "gone": lambda path: path.unlink(), "a folder": replaced(Path.mkdir),
+    "a pipe": replaced(lambda path: os.mkfifo(path)),
+    "a link to nothing": replaced(lambda path: path.symlink_to("nothing")),
+    "a link to itself": replaced(lambda path: path.symlink_to(path.name)), "of another run": of_another_run,
+    "nested": rewritten(lambda old: b"[" * 100_000), "a number": rewritten(lambda old: b"1"),
+}
+
+
+@pytest.fixture(scope="module")
+def two_runs(tmp_path_factory):
+    """A cache with two runs in it, and their results."""
+    with pytest.MonkeyPatch.context() as patch:
+        cache = tmp_path_factory.mktemp("two_runs") / "cache"
+        patch.setenv("RKD_CACHE", str(cache))
+        results, _ = computed([tiny("none", dim=2), tiny("none", seed=1, dim=2)])
+        return cache, results, [result.model.table for result in results]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no pipes here")
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("ending", EVERYTHING)
+@pytest.mark.parametrize("which", [0, 1])
+def test_no_damage_is_served(damage, ending, which, two_runs, monkeypatch, tmp_path):
+    """Whatever befalls one file of one run, the run is not there any more, and the other is."""
+    cache, results, tables = two_runs
+    monkeypatch.setenv("RKD_CACHE", str(shutil.copytree(cache, tmp_path / "copy")))
+    DAMAGES[damage](files(ending)[which])
+    found = [stored(result.run, result.key, metrics_key()) for result in results]
+    lost = [i for i in range(2) if found[i] is None]
+    assert lost == [i for i in range(2) if results[i].run.seed == which]
+    assert torch.equal(found[1 - lost[0]].model.table, tables[1 - lost[0]])
+    if ending == ".safetensors":
+        with pytest.raises(ValueError, match="is damaged: compute the run again"):
+            _ = results[lost[0]].model
+
+
+def test_what_cannot_be_replaced_is_said_in_words():
+    (first,), _ = computed([tiny()])
+    (record,) = files(".json")
+    record.unlink()
+    record.mkdir()
+    with pytest.raises(rkd.RunsFailed, match="IsADirectoryError.*Is a directory|PermissionError"):
+        computed([tiny()])
 
 
 def test_a_damaged_teacher_is_trained_again_for_a_new_student(trainings):

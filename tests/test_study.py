@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -226,6 +227,19 @@ def test_a_note_stands_under_the_saved_table(results, tmp_path, monkeypatch):
     latex = (tmp_path / "laptop/t3.tex").read_text()
     assert r"0.1010 $\pm$ 0.0014 $^\dagger$" in latex and r"p $<$ 0.05" in latex and "†" not in latex
     assert list(pd.read_csv(tmp_path / "laptop/t3.csv").columns)[:3] == ["dataset", "method", "MF recall@10 ours"]
+
+
+def test_tables_are_utf_8_whatever_the_locale(results, tmp_path, monkeypatch):
+    """As on Windows, where a file's text is cp1252 unless one says otherwise."""
+    write_text = Path.write_text
+    monkeypatch.setattr(Path, "write_text", lambda path, text, encoding="cp1252": write_text(path, text, encoding))
+    monkeypatch.setenv("RKD_FIGURES", str(tmp_path))
+    table = pd.DataFrame({"recall@10": ["0.1010 ± 0.0014"]}, index=pd.Index(["λ and μ"], name="setting"))
+    tables.save_table(table, "t", "laptop", results, note="γ, τ and †")
+    text = (tmp_path / "laptop/t.md").read_text(encoding="utf-8")
+    assert all(part in text for part in ("λ and μ", "±", "γ, τ and †"))
+    assert r"$\lambda$ and $\mu$" in (tmp_path / "laptop/t.tex").read_text(encoding="utf-8")
+    assert pd.read_csv(tmp_path / "laptop/t.csv").iloc[0, 0] == "λ and μ"
 
 
 # ----------------------------------------------------------------------------------------------------------- provenance

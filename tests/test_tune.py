@@ -1,5 +1,7 @@
 """Fair tuning: equal numbers of trials, common points, validation data alone, both choices kept."""
 
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -69,6 +71,7 @@ def test_trials_do_not_look_at_the_test_data(small, monkeypatch):
     users, items = map(list, zip(*dict.fromkeys(fresh)))
     other = Split(split.train, split.valid, Interactions(split.n_users, split.n_items, torch.tensor(users),
                                                          torch.tensor(items), "synthetic"), "unkd", 0)
+    monkeypatch.setattr("rkd.schedule.refuse_altered", lambda *_, **__: None)
     for module in ("run", "store", "schedule"):
         monkeypatch.setattr(f"rkd.{module}.split_of", lambda *_: other)
     pd.testing.assert_frame_equal(first, small("rd"))
@@ -130,7 +133,51 @@ def test_tuning_to_a_folder_says_what_it_chose(untuned, tmp_path, capsys):
     chosen = choose(pd.read_csv(path))
     assert set(chosen["accuracy"]) == {"lr", "l2", "weight", "batch_size", "k"}
     assert [line for line in capsys.readouterr().out.splitlines() if not line.startswith("run ")] == [
-        f"synthetic unkd mf Mine, {choice}: {settings}" for choice, settings in chosen.items()]
+        *(f"synthetic unkd mf Mine, {choice}: {settings}" for choice, settings in chosen.items()),
+        f"runs take these settings where RKD_TUNING={tmp_path / 'trials'} is set"]
+
+
+@pytest.mark.parametrize("shipped", [False, True])
+def test_trials_written_anywhere_are_learnt_from_in_the_call_and_found_where_told(shipped, untuned, tmp_path,
+                                                                                 monkeypatch, capsys):
+    """Whether or not trials for these data come with rkd, which otherwise count before those in the cache."""
+    fingerprint, teachers, compute = split_of("synthetic").data_fingerprint, [], rkd.compute
+    if shipped:
+        write_trials(fingerprint, "teacher", {"lr": 0.5})
+    monkeypatch.setattr("rkd.tune.compute", lambda runs, jobs: teachers.append({run.teacher for run in runs}) or
+                        compute(runs, jobs, log=lambda line: None))
+    for folder in (tmp_path / "elsewhere", None):
+        tune("synthetic", ["rd", "teacher"], folder, n=2, epochs=3, jobs=1)
+        said = f"RKD_TUNING={folder or cache_folder() / 'tuning'} is set" in capsys.readouterr().out
+        (teacher,) = teachers[-1]
+        (path,) = (folder or cache_folder() / "tuning").glob("*/unkd/mf/teacher.csv")
+        best = pd.read_csv(path).loc[0, "lr"]
+        assert teacher.lr == best != 0.5 and "RKD_TUNING" not in os.environ
+        found = rkd.Run("synthetic", "teacher").lr
+        assert found == (0.5 if shipped else best if folder is None else 0.001)
+        assert said == (folder is not None)  # rd has no trials but these
+        monkeypatch.setenv("RKD_TUNING", str(path.parents[3]))
+        assert rkd.Run("synthetic", "teacher").lr == best
+        monkeypatch.delenv("RKD_TUNING")
+
+
+def test_a_trial_that_fails_stops_no_other(untuned, monkeypatch, capsys):
+    monkeypatch.setitem(RANGES, "lr", (1e-2, 1e30))
+    table = trials("synthetic", "none", n=4, epochs=3, jobs=1)
+    assert 1 <= len(table) < 4 and table["valid_ndcg@10"].notna().all()
+    assert "runs failed; the others are kept" in capsys.readouterr().out
+    monkeypatch.setitem(RANGES, "lr", (1e29, 1e30))
+    with pytest.raises(rkd.RunsFailed, match="4 of 4 runs failed"):
+        trials("synthetic", "none", n=4, epochs=3, jobs=1)
+    with pytest.raises(ValueError, match="1 trial or more, not 0"):
+        trials("synthetic", "none", n=0)
+
+
+def test_of_two_names_of_the_same_data_the_trials_written_last_count(untuned):
+    fingerprint = split_of("synthetic").data_fingerprint
+    for name, lr in (("b", 0.5), ("c", 0.25), ("a", 0.125)):
+        write_trials(fingerprint, "rd", {"lr": lr}, name=name)
+        assert rkd.Run("synthetic", "rd").lr == lr
 
 
 def test_what_is_committed_fits_the_methods():

@@ -38,4 +38,4 @@ def provenance_of(results: list[Result]) -> dict:
 
 
 def write_provenance(path: Path, results: list[Result]) -> None:
-    path.write_text(json.dumps(provenance_of(results), indent=1) + "\n")
+    path.write_text(json.dumps(provenance_of(results), indent=1) + "\n", encoding="utf-8")

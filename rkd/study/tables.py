@@ -45,9 +45,10 @@ def save_table(table: pd.DataFrame, name: str, scale: str, results: Iterable[Res
     flat = table.reset_index() if table.index.names[0] else table
     flat.columns = [" ".join(filter(None, c)) if isinstance(c, tuple) else c for c in flat.columns]
     flat.to_csv(path.with_name(f"{name}.csv"), index=False)
-    path.with_name(f"{name}.md").write_text(flat.to_markdown(index=False, disable_numparse=True) + "\n"
-                                            + (f"\n{note}\n" if note else ""))
-    path.with_name(f"{name}.tex").write_text(_latex(flat) + (_escape(note) + "\n" if note else ""))
+    markdown = flat.to_markdown(index=False, disable_numparse=True) + "\n" + (f"\n{note}\n" if note else "")
+    path.with_name(f"{name}.md").write_text(markdown, encoding="utf-8")
+    latex = _latex(flat) + (_escape(note) + "\n" if note else "")
+    path.with_name(f"{name}.tex").write_text(latex, encoding="utf-8")
     return table
 
 
