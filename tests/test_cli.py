@@ -8,7 +8,7 @@ import pytest
 from runs_helpers import METRICS, computed, files, python
 
 from rkd import METHODS, Run
-from rkd.__main__ import RUN_OPTIONS, _print_json, main, parse_settings
+from rkd.__main__ import RUN_OPTIONS, _advice, _print_json, main, parse_settings
 
 
 def cli_keys() -> set[str]:
@@ -111,6 +111,8 @@ def test_text_is_utf_8_whatever_the_locale():
 def test_without_a_cache_there_is_one_line(tmp_path):
     """A cache below a file, and none at all."""
     (tmp_path / "file").write_text("")
+    assert _advice(ValueError()) == _advice(FileNotFoundError(2, "No such file", str(tmp_path / "file"))) == ""
+    assert "RKD_CACHE" in _advice(PermissionError(13, "Permission denied", str(tmp_path / "cache" / "tuning")))
     run = ("-m", "rkd", "run", "--dataset", "synthetic", "--epochs", 2, "--device", "cpu")
     for variables in (dict(RKD_CACHE=tmp_path / "file" / "cache"), dict(without=["RKD_CACHE"], HOME=tmp_path / "file")):
         process = python(*run, **variables)
