@@ -7,12 +7,15 @@ import math
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import get_args
 
 from .bench import bench
 from .datasets import CATALOG, DataError, DataWarning, load, statistics
+from .datasets import CATALOG, DataError, load, statistics
+from .files import cache_folder
 from .methods import METHODS, method_of
 from .models import BACKBONES
 from .run import Run
@@ -56,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
         options = parser().parse_args(arguments)
         options.command(options)
     except (ValueError, DataError, OSError) as error:
-        print(f"rkd: {error}", file=sys.stderr)
+        print(f"rkd: {error}{_advice(error)}", file=sys.stderr)
         return 2
     except RunsFailed as error:
         print(f"rkd: {error}", file=sys.stderr)
@@ -65,6 +68,14 @@ def main(arguments: list[str] | None = None) -> int:
         print("rkd: stopped; runs that were complete are kept", file=sys.stderr)
         return 130
     return 0
+
+
+def _advice(error: Exception) -> str:
+    """What to do where the cache itself cannot be used."""
+    with suppress(OSError):
+        if (file := getattr(error, "filename", None)) and Path(str(file)).is_relative_to(cache_folder()):
+            return " (RKD_CACHE names another folder)"
+    return ""
 
 
 def parser() -> argparse.ArgumentParser:

@@ -22,12 +22,12 @@ def cache_folder() -> Path:
         raise OSError("there is no home folder to keep data and results in: name a folder in RKD_CACHE") from None
 
 
-def make_writable(folder: Path) -> None:
-    """Make a folder of the cache. Raises OSError, which says what to do, where nothing can be written there."""
+def make_writable(folder: Path, room: int = 1 << 16) -> None:
+    """Make a folder. Raises OSError, which says what to do, where so many bytes cannot be written there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder, buffering=0) as file:
-            file.write(bytes(1 << 16))
+        with TemporaryFile(dir=folder) as file:
+            file.write(bytes(room))
     except OSError as error:
         raise OSError(error.errno, f"{error.strerror}: nothing can be written into {folder}; make room, or name "
                                    "another folder (for the cache: in RKD_CACHE)") from None

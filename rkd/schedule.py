@@ -9,6 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cache
+from multiprocessing import current_process
 from pathlib import Path
 
 import joblib
@@ -124,18 +125,17 @@ def _compute_one(run: Run, key: str, teacher_key: str | None, basis: tuple, devi
         if os.getpid() != place[0]:
             _follow(*place)
             if _basis(run) != basis:
-                split_of.cache_clear()  # it may know other data by this path from before
-                if _basis(run) != basis:
-                    return key, None, "its code or data were changed while runs were being computed: start again"
+                return key, None, "its code or data were changed while runs were being computed: start again"
         METRICS.clear()  # a worker process may know others from before
         METRICS.update(metrics[1])
-        record = paths(run, key)[0]
-        make_writable(record.parent)
+        record, split = paths(run, key)[0], split_of(run)
+        record.parent.mkdir(parents=True, exist_ok=True)
         with locked(record.with_suffix(".lock")):
             if stored(run, key, metrics[0]) is None:
+                make_writable(record.parent, room=(1 << 16) + 4 * run.dim * (split.n_users + split.n_items))
                 with _core(resolve_device(device)) as device, torch.autocast(device.type, enabled=False):
                     if trained(run, key) is None:
-                        store(run, key, fit(run, _teacher(run, teacher_key), split_of(run), device, progress), device)
+                        store(run, key, fit(run, _teacher(run, teacher_key), split, device, progress), device)
                     measure(run, key, metrics[0], device)
             result = stored(run, key, metrics[0])
         return key, result, "" if result else f"{record} was changed or deleted as soon as it was written"
@@ -145,13 +145,13 @@ def _compute_one(run: Run, key: str, teacher_key: str | None, basis: tuple, devi
 
 def _follow(parent: int, folder: str, told: dict[str, str]) -> None:
     """In a worker process of this machine: go where its parent is, hear what it has been told, and end when it ends."""
-    if os.getppid() != parent:
+    if not current_process().name.startswith("Loky"):  # one of joblib's other kinds, maybe on another machine
         return
+    _end_with(parent)
     for name in [name for name in os.environ if name.startswith("RKD_") and name not in told]:
         del os.environ[name]
     os.environ.update(told)
     os.chdir(folder)
-    _end_with(parent)
 
 
 @cache

@@ -8,7 +8,7 @@ import pytest
 from runs_helpers import METRICS, computed, files, python
 
 from rkd import METHODS, Run
-from rkd.__main__ import RUN_OPTIONS, _print_json, main, parse_settings
+from rkd.__main__ import RUN_OPTIONS, _advice, _print_json, main, parse_settings
 
 
 def cli_keys() -> set[str]:
@@ -52,9 +52,9 @@ def test_mistakes_on_the_command_line_end_in_one_line():
     ("--method none --weight 1", "distils nothing"),
     ("--method cd --set guide=nobody", "cd's guide must be one of student, teacher, not 'nobody'"),
     ("--method pd --set gamma=-1.0", "pd's gamma must be 0 or more, not -1.0"),
-    ("--epochs 0", "epochs must be at least 1, not 0"),
-    ("--dim 0", "dim must be at least 1, not 0"),
-    ("--lr -1", "lr must be above 0, not -1.0"),
+    ("--epochs 0", "argument --epochs: must be 1 or more, not 0"),
+    ("--dim 0", "argument --dim: must be 1 or more, not 0"),
+    ("--lr -1", "argument --lr: must be above 0, not -1"),
 ])
 def test_what_the_command_line_refuses(arguments, message, capsys):
     status = main(["run", "--dataset", "synthetic", "--epochs", "5", "--device", "cpu", *arguments.split()])
@@ -115,6 +115,8 @@ def test_text_is_utf_8_whatever_the_locale():
 def test_without_a_cache_there_is_one_line(tmp_path):
     """A cache below a file, and none at all."""
     (tmp_path / "file").write_text("")
+    assert _advice(ValueError()) == _advice(FileNotFoundError(2, "No such file", str(tmp_path / "file"))) == ""
+    assert "RKD_CACHE" in _advice(PermissionError(13, "Permission denied", str(tmp_path / "cache" / "tuning")))
     run = ("-m", "rkd", "run", "--dataset", "synthetic", "--epochs", 2, "--device", "cpu")
     for variables in (dict(RKD_CACHE=tmp_path / "file" / "cache"), dict(without=["RKD_CACHE"], HOME=tmp_path / "file")):
         process = python(*run, **variables)
