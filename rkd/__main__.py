@@ -14,7 +14,6 @@ from typing import get_args
 
 from .bench import bench
 from .datasets import CATALOG, DataError, DataWarning, load, statistics
-from .datasets import CATALOG, DataError, load, statistics
 from .files import cache_folder
 from .methods import METHODS, method_of
 from .models import BACKBONES

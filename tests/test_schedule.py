@@ -240,7 +240,6 @@ def test_workers_follow_their_parent(tmp_path, monkeypatch):
                                                           for k in range(8)))
     fingerprints = []
     for i in range(2):
-        split_of.cache_clear()
         monkeypatch.chdir(tmp_path / str(i))
         monkeypatch.setenv("RKD_CACHE", str(tmp_path / str(i) / "cache"))
         results, _ = computed([Run("own.csv", seed=seed, dim=2, epochs=2) for seed in range(2)], jobs=2)
@@ -248,7 +247,6 @@ def test_workers_follow_their_parent(tmp_path, monkeypatch):
         fingerprints += {result.provenance["fingerprint"] for result in results}
         assert fingerprints[i] == split_of("own.csv").fingerprint
     assert fingerprints[0] != fingerprints[1]
-    split_of.cache_clear()
 
 
 @pytest.mark.parametrize("place, name, value", [
