@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import asdict, dataclass, field, fields
-from functools import cache
+from functools import lru_cache
 
 import torch
 
@@ -115,7 +115,7 @@ def split_of(run_or_name: "Run | str", protocol: str = "unkd", seed: int = 0) ->
     return _split(name, protocol, seed, state and (state.st_mtime_ns, state.st_size, state.st_ino))
 
 
-@cache
+@lru_cache(maxsize=64)
 def _split(name: str, protocol: str, seed: int, state: tuple | None) -> Split:
     if (name, protocol) == ("synthetic-world", "affinity"):
         return world(seed=seed).split

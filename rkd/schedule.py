@@ -25,6 +25,8 @@ from .methods import Distiller, method_of
 from .run import Run, fit, split_of
 from .store import DECIDED, Result, key_of, measure, metrics_key, model_of, paths, store, stored, trained
 
+CHANGED = "its code or data were changed while runs were being computed: start again"
+
 
 class RunsFailed(RuntimeError):
     """Some runs could not be computed; all others were, and are kept. ``failures``: run → what went wrong."""
@@ -122,10 +124,11 @@ def _compute_one(run: Run, key: str, teacher_key: str | None, basis: tuple, devi
     """Train, evaluate and store what is not there yet, or wait for the process that is at it already: (key, result,
     what went wrong)."""
     try:
-        if os.getpid() != place[0]:
+        elsewhere = os.getpid() != place[0]
+        if elsewhere:
             _follow(*place)
-            if _basis(run) != basis:
-                return key, None, "its code or data were changed while runs were being computed: start again"
+        if (elsewhere and _basis(run) != basis) or split_of(run).fingerprint != basis[2]:
+            return key, None, CHANGED
         METRICS.clear()  # a worker process may know others from before
         METRICS.update(metrics[1])
         record, split = paths(run, key)[0], split_of(run)
@@ -138,6 +141,8 @@ def _compute_one(run: Run, key: str, teacher_key: str | None, basis: tuple, devi
                         store(run, key, fit(run, _teacher(run, teacher_key), split, device, progress), device)
                     measure(run, key, metrics[0], device)
             result = stored(run, key, metrics[0])
+        if split_of(run).fingerprint != basis[2]:
+            return key, None, CHANGED
         return key, result, "" if result else f"{record} was changed or deleted as soon as it was written"
     except Exception as error:
         return key, None, f"{type(error).__name__}: {error}"

@@ -9,6 +9,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -201,16 +202,36 @@ def test_processes_of_two_versions_of_the_code_do_not_compute_together():
     assert failure == "its code or data were changed while runs were being computed: start again"
 
 
-def test_data_changed_under_a_running_process_are_read_anew(tmp_path):
-    """By this process and by its workers, which knew the old file, alike."""
+def own(path, users):
+    path.write_text("".join(f"u{u},i{(u + k) % 40}\n" for u in range(users) for k in range(8)))
+    return Run(path, dim=2, epochs=2)
+
+
+def test_data_that_were_changed_are_read_anew(tmp_path, monkeypatch):
+    """Between two calls: by this process, by workers that know the file from before, and from another folder."""
     path = tmp_path / "own.csv"
-    path.write_text("".join(f"u{u},i{(u + k) % 40}\n" for u in range(60) for k in range(8)))
-    runs = [Run(str(path), seed=seed, dim=2, epochs=2) for seed in range(2)]
-    before = split_of(runs[0]).fingerprint
-    path.write_text("".join(f"u{u},i{(u + k) % 40}\n" for u in range(50) for k in range(8)))
-    results, lines = computed(runs, jobs=2)
-    assert len(lines) == 2 and {r.provenance["fingerprint"] for r in results} == {split_of(runs[0]).fingerprint}
-    assert split_of(runs[0]).fingerprint != before
+    for users, jobs in ((60, 2), (50, 2), (40, 1)):
+        runs = [own(path, users), replace(own(path, users), seed=1)]
+        results, lines = computed(runs, jobs=jobs)
+        assert len(lines) == 2 and {result.metrics["users"] for result in results} == {users / 2}
+        assert split_of(runs[0]) is split_of(str(path)) and split_of(str(path)).n_users == users
+    for users in (30, 20):
+        (tmp_path / str(users)).mkdir()
+        own(tmp_path / str(users) / "own.csv", users)
+        monkeypatch.chdir(tmp_path / str(users))
+        assert computed([Run("own.csv", dim=2, epochs=2)])[0][0].metrics["users"] == users / 2
+
+
+def test_data_changed_during_a_run_are_said(tmp_path, monkeypatch):
+    path = tmp_path / "own.csv"
+    run, fit = own(path, 60), rkd.schedule.fit
+    monkeypatch.setattr("rkd.schedule.fit", lambda *args: (fit(*args), own(path, 50))[0])
+    with pytest.raises(RunsFailed):
+        computed([run])
+    monkeypatch.setattr("rkd.schedule.fit", fit)
+    for users in (50, 60):
+        own(path, users)
+        assert computed([run])[0][0].metrics["users"] == users / 2
 
 
 def test_a_method_of_ones_own_file_that_a_worker_would_read_otherwise_is_refused(tmp_path, monkeypatch, workers):
