@@ -199,10 +199,10 @@ def test_mean_and_std_over_seeds_by_hand(results):
 
 
 def test_means_by_data_set_and_method():
-    frame = study_of(all_results("ml-100k", "ml-1m")).tidy()
-    means = tables.means(frame, "popular/recall@10")
+    study = study_of(all_results("ml-100k", "ml-1m"))
+    means = {name: study.where(dataset=name).levels["popular/recall@10"] for name in ("ml-100k", "ml-1m")}
     assert means["ml-1m"].to_dict() == pytest.approx({"teacher": 0.31, "none": 0.21, "rd": 0.26, "cd": 0.23})
-    assert means.xs("rd", level="method").index.tolist() == ["ml-100k", "ml-1m"] and len(means) == 8
+    assert "rd" in means["ml-100k"] and sum(map(len, means.values())) == 8
 
 
 def test_a_saved_table_reads_back_in_every_form(results, tmp_path, monkeypatch):

@@ -28,11 +28,6 @@ def mean_std(frame: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
     return cells.loc[order, list(chosen["method"].unique())].rename(columns=label_of).rename_axis(columns=None)
 
 
-def means(frame: pd.DataFrame, metric: str) -> pd.Series:
-    """Mean over seeds of one metric, by dataset and method."""
-    return frame[frame["metric"] == metric].groupby(["dataset", "method"], sort=False)["value"].mean()
-
-
 def save_table(table: pd.DataFrame, name: str, scale: str, results: Iterable[Result], note: str = "") -> pd.DataFrame:
     """Write NAME.csv, .md and .tex, the latter two with the note underneath, and NAME.provenance.json, and return the
     table for display.
