@@ -11,7 +11,7 @@ from runs_helpers import write_trials
 import rkd
 import rkd.tuned
 from rkd import CATALOG, METHODS, Distiller, Interactions, Split, split_of
-from rkd.data import PROTOCOLS
+from rkd.protocols import PROTOCOLS
 from rkd.files import cache_folder
 from rkd.methods import check_settings
 from rkd.models import BACKBONES
