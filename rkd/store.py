@@ -28,7 +28,7 @@ from .train import Fit
 
 KS = (10, 20)
 # What these decide is in the key itself: the method's class, its settings, the pairs of the data.
-DECIDED = ("rkd.methods", "rkd.tuned", "rkd.datasets", "rkd.datasets.synthetic")
+DECIDED = ("rkd.methods", "rkd.tuned", "rkd.datasets", "rkd.datasets.synthetic", "rkd.protocols")
 
 
 @dataclass

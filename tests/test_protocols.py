@@ -7,9 +7,9 @@ import pytest
 import torch
 from conftest import interactions_of, matrix, random_interactions
 
-from rkd import CATALOG, DataError, load
-from rkd.protocols import PROTOCOLS
+from rkd import DataError, load
 from rkd.data import Interactions
+from rkd.protocols import PROTOCOLS
 
 RANDOM = ["unkd", "ratio", "given"]  # those that the seed decides
 SLICED = {"time": "ratio", "kds": "kds"}
@@ -98,8 +98,8 @@ def test_what_no_protocol_divides(protocol):
 @pytest.mark.parametrize("protocol, sizes, message", [
     ("unkd", [1, 1, 1, 1], "'unkd' of data leaves no pair for validation: .*2 items or more.*up to 1 items"),
     ("unkd", [10], "'unkd' of data leaves no pair for validation"),
-    ("ratio", [2, 2, 1], "'ratio' of data leaves no pair for validation: it needs users with 3 items or more; the users "
-                         "here have up to 2 items. \"all\" keeps every pair"),
+    ("ratio", [2, 2, 1], "'ratio' of data leaves no pair for validation: it needs users with 3 items or more; the "
+                         "users here have up to 2 items. \"all\" keeps every pair"),
     ("time", [2, 2], "'time' of data leaves no pair for validation: it needs users with 3 items"),
     ("kds", [5, 5], "'kds' of data leaves no pair for validation: it needs users with 6 items"),
     ("given", [3, 3], "'given' of data leaves no pair for validation"),
@@ -192,7 +192,7 @@ def test_time_needs_times():
 
 
 def test_kds_by_hand():
-    """Ten, seven, six and one item: ⌊.8 n⌋ = 8, 5, 4, 0 → 1 are trained on, those up to ⌊.9 n⌋ = 9, 6, 5, 0 validate."""
+    """Ten, seven, six, one: ⌊.8 n⌋ = 8, 5, 4, 0 → 1 are trained on, those up to ⌊.9 n⌋ = 9, 6, 5, 0 validate."""
     split = sized(10, 7, 6, 1).split("kds")
     train, valid, test = parts_of(split)
     assert train == [[0, 1, 2, 3, 4, 5, 6, 7], [0, 1, 2, 3, 4], [0, 1, 2, 3], [0]]
