@@ -146,8 +146,8 @@ def test_parts_of_other_sizes_or_ids_are_refused(data):
 @pytest.mark.parametrize("train, valid, test, message", [
     ([(0, 1), (1, 2), (1, 2)], [], [], r"user 'bob', item 9 is given twice in train \(1 such in all\): remove"),
     ([(0, 1)], [], [(2, 3), (2, 3)], "user 'cid', item 11 is given twice in test"),
-    ([(0, 1), (2, 2)], [], [(2, 2), (0, 1)], r"user 'ann', item 8 is both in train and in test \(2 such in all\): a pair "
-                                           "may not be both trained and tested on"),
+    ([(0, 1), (2, 2)], [], [(2, 2), (0, 1)], r"user 'ann', item 8 is both in train and in test \(2 such in all\): a "
+                                           "pair may not be both trained and tested on"),
     ([(0, 1)], [(0, 1)], [], "user 'ann', item 8 is both in train and in valid"),
     ([(0, 1)], [(1, 2), (2, 2)], [(1, 2)], "user 'bob', item 9 is both in valid and in test .* it takes epochs="),
 ])
