@@ -50,10 +50,10 @@ def assemble(parts: dict[str, pd.DataFrame], name: str, min_items: int = 1, vali
     kept = ~_repeats(keys, repeats, which, times)
     if (twice := pd.Series(keys[kept]).duplicated().to_numpy()).any():
         first = np.flatnonzero(kept)[twice.argmax()]
-        before = f", {_place(parts, (keys == keys[first]).argmax())}" if given else ""
+        before = f" in {_place(parts, (keys == keys[first]).argmax())}" if given else ""
         raise DataError(f"{_place(parts, first)}: user {user_ids[users[first]]} and item {item_ids[items[first]]} are "
                         f"given before{before} ({twice.sum()} repeats in all): drop them, for example by "
-                        'load(…, repeats="drop")')
+                        'repeats="drop"')
     if not kept.all():
         notes.append(f"{files}: {(~kept).sum()} repeats of a pair are left out, {kept.sum()} pairs remain")
 

@@ -114,7 +114,8 @@ def _read_own(sources: dict[str, object], *, threshold=None, repeats=None, user_
         raise ValueError("sep must be one character or more, None where the text itself is to tell")
     if repeats not in (None, "error", "drop"):
         raise ValueError(f"repeats must be 'error' or 'drop', not {repeats!r}")
-    wanted, notes, parts, given = Wanted(user_col, item_col, rating_col, time_col), [], {}, []
+    wanted, size = Wanted(user_col, item_col, rating_col, time_col), _size_of(sources)
+    notes, parts, given = [], {}, []
     for role, source in sources.items():
         for label, pairs in _read_source(source, wanted, sep, header, notes).items():
             parts[f"{role} ({label})" if role else label] = pairs
@@ -122,7 +123,7 @@ def _read_own(sources: dict[str, object], *, threshold=None, repeats=None, user_
     repeats = repeats or ("within" if any(part.time for part in parts.values()) else "error")
     read_times(parts, time_col is not None, notes)
     found = assemble(positives(parts, threshold, notes), _name_of(next(iter(sources.values()))), repeats=repeats,
-                     notes=notes, size=_size_of(sources), given=None if None in given else given)
+                     notes=notes, size=size, given=None if None in given else given)
     return found, notes
 
 

@@ -25,7 +25,7 @@ def read_times(parts: dict[str, Pairs], asked: bool, notes: list[str]) -> None:
             message = f"{label}, {part.frame.index.name} {line}: {part.time} {what} ({wrong.sum()} such in all)"
             if asked:
                 raise DataError(message)
-            notes.append(f"{message}: no times are known, so that split(\"time\") is none for these data")
+            notes.append(f"{message}: no times are known, so split(\"time\") cannot divide these data")
             break
     complete = numbers.keys() == parts.keys() and not any(values.isna().any() for values in numbers.values())
     for label, part in parts.items():
