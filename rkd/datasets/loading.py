@@ -25,7 +25,8 @@ from .times import read_times
 def load(source, *, threshold: float | None = None, repeats: str | None = None, user_col: Hashable = None,
          item_col: Hashable = None, rating_col: Hashable = None, time_col: Hashable = None, sep: str | None = None,
          header: bool | None = None) -> Interactions:
-    """A data set by name, or the (user, item) pairs of a file or table of your own.
+    """A data set by name, or the (user, item) pairs of a file or table of your own. Of data that are divided into train
+    and test already, ``load_split`` takes the parts.
 
     Names are those of CATALOG, and "synthetic"; the arguments below are for your own data.
 
@@ -37,7 +38,7 @@ def load(source, *, threshold: float | None = None, repeats: str | None = None, 
     threshold : keep the rows with a rating of so much or more. Without it every row is a positive, only of labels 0 and
         1 the ones; a DataWarning says so (warnings.simplefilter("ignore", rkd.DataWarning) silences it).
     repeats : "error" or "drop" the second of two equal pairs; by default "drop", and a DataWarning counts them, where
-        there is a time, as in a log of clicks; else "error". The earlier one stays.
+        there is a time, as in a log of clicks; else "error". Of those with times the earliest stays.
     user_col, item_col, rating_col, time_col : columns by name, or by place counted from 0. By default those with a name
         that is known for it (user, userId, customer_id, reviewerID, …); without a header user and item come first.
     sep, header : what separates a text's fields, and whether line 1 names them; by default what the text itself tells.
