@@ -116,9 +116,9 @@ class Interactions:
     def split(self, protocol: str = "unkd", seed: int = 0) -> "Split":
         """Divide into train, valid and test; the same seed gives the same division, whatever the order of the pairs.
 
-        protocol : "unkd" (as UnKD's authors' code), "ratio" (8 : 1 : 1 at random, ours), "time" (each user's last items),
-            "kds" (as MKD's authors' code), "given" (the publisher's own test part) or "all" (nothing held out, for
-            production): the functions in protocols.py.
+        protocol : "unkd" (as UnKD's authors' code), "ratio" (8 : 1 : 1 at random, ours), "time" (each user's last
+            items), "kds" (as MKD's authors' code), "given" (the publisher's own test part) or "all" (nothing held out,
+            for production): the functions in protocols.py.
 
         Every user keeps at least one training item, unless its publisher gave it none. Raises ValueError for an unknown
         protocol, for pairs given twice, for an empty data set, and where a part would be empty that the protocol needs.
