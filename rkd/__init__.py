@@ -4,7 +4,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from . import pinned  # before torch
 from .data import Interactions, Split
-from .datasets import CATALOG, DataError, DataWarning, load, statistics
+from .datasets import CATALOG, DataError, DataWarning, load, load_split, statistics
 from .distillation import distill
 from .door import TeacherWarning
 from .evaluate import METRICS, evaluate, per_user, recommend
@@ -24,5 +24,6 @@ except PackageNotFoundError:  # a checkout on the path, not installed
 
 __all__ = ["CATALOG", "METHODS", "METRICS", "MF", "DataError", "DataWarning", "Distiller", "Fit", "Given",
            "Interactions", "LightGCN", "Lists", "OnEntities", "OnLists", "Result", "Run", "RunsFailed", "Split", "Sum",
-           "TeacherWarning", "compute", "distill", "evaluate", "load", "per_user", "popular_items", "popularity_groups",
+           "TeacherWarning", "compute", "distill", "evaluate", "load", "load_split", "per_user", "popular_items",
+           "popularity_groups",
            "recommend", "split_of", "statistics", "train"]

@@ -18,15 +18,17 @@ from .files import cache_folder
 from .limits import ABOVE_0, FROM_0, FROM_1, check
 from .methods import METHODS, method_of
 from .models import BACKBONES
+from .protocols import PROTOCOLS
 from .run import Run
 from .schedule import RunsFailed, compute
 from .train import LIMITS
 from .tune import tune
 
+SPLITS = ", ".join(name for name in PROTOCOLS if name != "all")
 RUN_OPTIONS = {  # a field of Run → what the command line says of it
     "dataset": "a data set's name, or the path of a file", "method": ", ".join(METHODS), "seed": None,
     "backbone": ", ".join(BACKBONES), "dim": "embedding size (default: teacher 100, students 10)",
-    "split": "unkd or ratio", "split_seed": None, "lr": None, "l2": None, "weight": "of the distillation loss",
+    "split": SPLITS, "split_seed": None, "lr": None, "l2": None, "weight": "of the distillation loss",
     "epochs": "at most", "teacher_dim": None, "batch_size": None}
 
 
@@ -116,7 +118,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("dataset", metavar="DATASET")
     sub.add_argument("--methods", default=",".join(METHODS), help="default: all, %(default)s")
     sub.add_argument("--backbone", default="mf", help=", ".join(BACKBONES))
-    sub.add_argument("--split", default="unkd", help="unkd or ratio")
+    sub.add_argument("--split", default="unkd", help=SPLITS)
     sub.add_argument("--trials", type=number("trials", int), default=12, help="for each method (default: %(default)s)")
     sub.add_argument("--epochs", type=number("epochs", int), default=200,
                      help="at most, of a trial (default: %(default)s)")

@@ -14,9 +14,9 @@ from .tuned import COMMON, tuned
 
 @neutral()
 def distill(teacher, split: Split, method: str | type[Method], *, backbone: str = "mf", dim: int = 10, seed: int = 0,
-            lr: float | None = None, l2: float | None = None, weight: float | None = None, epochs: int = 500,
-            batch_size: int | None = None, device: str = "auto", progress: bool = True, callback=None,
-            evaluate_every: int = 5, patience: int = 20, **settings) -> Fit:
+            lr: float | None = None, l2: float | None = None, weight: float | None = None,
+            epochs: int | None = None, batch_size: int | None = None, device: str = "auto", progress: bool = True,
+            callback=None, evaluate_every: int = 5, patience: int = 20, **settings) -> Fit:
     """Train a student of ``dim`` with the teacher's help.
 
     teacher  : a model; (user factors [n_users, d_t], item factors [n_items, d_t]), or a model of implicit, cornac,

@@ -53,7 +53,8 @@ def rank(model, split: Split, on: str, k: int) -> Hits:
     part = getattr(split, on)
     users = torch.bincount(part.users, minlength=split.n_users).nonzero().flatten()
     if len(users) == 0:
-        raise ValueError(f"the {on} part of {split} holds no interactions: nothing to evaluate on")
+        raise ValueError(f"the {on} part of {split} holds no interactions: nothing to evaluate on. Divide the data so "
+                         "that it has some, or evaluate on another part")
     lists = fixed(model, split).top(users, k, exclude=split.train)
     owner, held_out = rows_of(part, users)
     keys = owner * split.n_items + held_out  # ascending

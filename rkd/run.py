@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import torch
 
-from .data import Split
+from .data import Interactions, Split
 from .datasets import CATALOG, load
 from .datasets.synthetic import world
 from .device import neutral
@@ -16,6 +16,7 @@ from .door import TeacherWarning
 from .limits import plain
 from .methods import Distiller, Method, check_settings, method_of, name_of
 from .models import BACKBONES
+from .protocols import PROTOCOLS
 from .train import Fit, check_training, train
 from .tuned import COMMON, tuned
 
@@ -25,7 +26,8 @@ class Run:
     """One experiment. What is not given takes the value tuned for the data, backbone and method, where there is one.
 
     dataset, split, split_seed : the data (a catalog name, or a path, which becomes absolute) and its division, "unkd"
-               or "ratio"; the synthetic world of seed split_seed is dataset "synthetic-world", split "affinity".
+               or another protocol of Interactions.split that leaves a test part; the synthetic world of seed split_seed
+               is dataset "synthetic-world", split "affinity".
     backbone : "mf" or "lightgcn", of teacher and student.
     method   : a name in rkd.METHODS, such as "teacher", "none" (the plain student) or "unkd"; or a class of your own.
     dim      : embedding size; 100 for teachers and 10 for students.
@@ -60,6 +62,11 @@ class Run:
         object.__setattr__(self, "dataset", located(self.dataset))
         check_training(lr=self.lr, l2=self.l2, weight=self.weight, epochs=self.epochs, batch_size=self.batch_size,
                        dim=self.dim, teacher_dim=self.teacher_dim)
+        if self.split not in PROTOCOLS and (self.dataset, self.split) != ("synthetic-world", "affinity"):
+            raise ValueError(f"unknown split {self.split!r}: choose from {', '.join(PROTOCOLS)}")
+        if self.split == "all":
+            raise ValueError('a Run is measured on a test part, and the split "all" keeps none: for a model of all '
+                             'data take rkd.train(model, data.split("all"), epochs=…)')
         made = method_of(self.method)
         settings = check_settings(made, dict(self.settings))
         if not self.distils and self.weight:
@@ -111,19 +118,35 @@ def located(dataset: str | os.PathLike) -> str:
 
 @neutral()
 def split_of(run_or_name: "Run | str", protocol: str = "unkd", seed: int = 0) -> Split:
-    """The split of a run, or of a data set by name; loaded once in a process, a file once for each change of it."""
+    """The split of a run, or of a data set by name; loaded once in a process, a file once for each change of it. Raises
+    ValueError where a run would have nothing to validate or to test on."""
     if isinstance(run_or_name, Run):
-        return split_of(run_or_name.dataset, run_or_name.split, run_or_name.split_seed)
+        split = split_of(run_or_name.dataset, run_or_name.split, run_or_name.split_seed)
+        for name in ("valid", "test"):
+            if not len(split.parts[name]):
+                raise ValueError(f"the {name} part of {split} holds no pairs, and a Run is measured on both: take "
+                                 "rkd.train, or divide the data otherwise")
+        return split
     name = located(run_or_name)
+    return _split(name, protocol, seed, _state(name))
+
+
+def _state(name: str) -> tuple | None:
+    """What tells a file from itself before a change; None of a data set by name."""
     state = os.stat(name) if os.path.isabs(name) else None
-    return _split(name, protocol, seed, state and (state.st_mtime_ns, state.st_size, state.st_ino))
+    return state and (state.st_mtime_ns, state.st_size, state.st_ino)
+
+
+@lru_cache(maxsize=8)
+def _data(name: str, state: tuple | None) -> Interactions:
+    return load(name)
 
 
 @lru_cache(maxsize=64)
 def _split(name: str, protocol: str, seed: int, state: tuple | None) -> Split:
     if (name, protocol) == ("synthetic-world", "affinity"):
         return world(seed=seed).split
-    return load(name).split(protocol, seed)
+    return _data(name, state).split(protocol, seed)
 
 
 def fingerprint_of(dataset: str) -> str:
@@ -132,7 +155,8 @@ def fingerprint_of(dataset: str) -> str:
         return dataset  # a new world for every seed: nothing was chosen for any
     if dataset in CATALOG and CATALOG[dataset].verified:
         return CATALOG[dataset].fingerprint
-    return split_of(dataset).data_fingerprint
+    name = located(dataset)
+    return _data(name, _state(name)).fingerprint
 
 
 def fit(run: Run, teacher, split: Split, device: torch.device, progress: bool) -> Fit:

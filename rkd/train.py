@@ -1,6 +1,7 @@
 """The one training loop: what a model alone minimises, plus weight · distiller.loss; Adam; early stopping on
 NDCG@10."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from .given import same_sizes
 from .hits import ndcg, rank, recall
 from .limits import ABOVE_0, FROM_0, FROM_1, check
 from .losses import BPR
-from .models import MF
+from .models import MF, fixed
 from .sampling import NegativeSampler
 
 
@@ -23,11 +24,11 @@ from .sampling import NegativeSampler
 class Fit:
     """A trained model and how it came about.
 
-    history : one dict per evaluation: epoch, loss (mean over the epoch's steps), ndcg@10 and recall@10 on validation,
-              and what the distiller reports.
-    model is the one of ``best_epoch``; ``epochs`` says how many were run; seconds include set-up and evaluation,
-    seconds_per_epoch do not. On a CPU they are processor time, of all threads, so that what else runs there counts
-    little.
+    history : one dict per evaluation: epoch, loss (mean over the epoch's steps), ndcg@10 and recall@10 on validation
+              (where there is any), and what the distiller reports.
+    model is the one of ``best_epoch``, without validation the last; ``epochs`` says how many were run; seconds include
+    set-up and evaluation, seconds_per_epoch do not. On a CPU they are processor time, of all threads, so that what else
+    runs there counts little.
     """
 
     model: MF
@@ -42,25 +43,27 @@ PLAIN = BPR()
 
 
 @neutral()
-def train(model: MF, split: Split, *, lr: float = 1e-3, l2: float = 1e-2, epochs: int = 500, batch_size: int = 2048,
-          seed: int = 0, objective=None, distiller=None, weight: float = 0.0, evaluate_every: int = 5,
-          patience: int = 20, callback: Callable[[Fit], object] | None = None, device: str = "auto",
-          progress: bool = True) -> Fit:
+def train(model: MF, split: Split, *, lr: float = 1e-3, l2: float = 1e-2, epochs: int | None = None,
+          batch_size: int = 2048, seed: int = 0, objective=None, distiller=None, weight: float = 0.0,
+          evaluate_every: int = 5, patience: int = 20, callback: Callable[[Fit], object] | None = None,
+          device: str = "auto", progress: bool = True) -> Fit:
     """Fit ``model`` to ``split.train`` by L = objective + weight · L_distill.
 
     lr, l2     : Adam's learning rate; the weight of the batch's embeddings' norm (losses.BPR).
     epochs     : at most so many; training stops after ``patience`` evaluations, ``evaluate_every`` epochs apart,
-                 without a better NDCG@10 on ``split.valid``, and the model goes back to the best. (UnKD's protocol)
+                 without a better NDCG@10 on ``split.valid``, and the model goes back to the best. By default 500.
+                 Where the split has no validation, exactly so many, which must be given.
     seed       : of the order of the pairs, of the negatives (one uniform unseen item per pair and epoch) and of all
                  that the distiller draws. On a CPU the same seed and number of threads give the same bits.
     objective  : what the model alone minimises (losses.py), by default BPR().
     distiller  : makes a Distiller when called with split=…, generator=…, both on the device; rkd.distill does.
-    callback   : called with the Fit so far after every evaluation; training stops where it returns True.
+    callback   : called with the Fit so far every ``evaluate_every`` epochs; training stops where it returns True.
     progress   : a bar on standard error, where that is a terminal.
 
-    Raises ValueError for settings out of range, a model of other sizes than the split's, or where a score ceases to be
-    a number.
+    Raises ValueError for settings out of range, a model of other sizes than the split's, no training pairs, no epochs
+    where there is no validation, or where a score ceases to be a number.
     """
+    epochs = most_epochs(split, epochs)
     check_training(lr=lr, l2=l2, weight=weight, epochs=epochs, batch_size=batch_size, evaluate_every=evaluate_every,
                    patience=patience)
     same_sizes(model, split, "student" if distiller else "model")
@@ -69,6 +72,7 @@ def train(model: MF, split: Split, *, lr: float = 1e-3, l2: float = 1e-2, epochs
     start = clock()
     keep_memory()
     split, model = split.to(device), model.to(device)
+    fixed(model, split)  # the sizes are those of the split
     generator = torch.Generator(device).manual_seed(seed)
     negatives = NegativeSampler(split.train)
     objective = objective or PLAIN
@@ -89,12 +93,16 @@ def train(model: MF, split: Split, *, lr: float = 1e-3, l2: float = 1e-2, epochs
         epoch_seconds += clock() - epoch_start
         if not evaluates:
             continue
-        found = rank(model, split, "valid", 10)
-        fit.history.append({"epoch": epoch, "loss": loss, "ndcg@10": ndcg(found, 10).nanmean().item(),
-                            "recall@10": recall(found, 10).nanmean().item(),
-                            **(method.report(model) if method else {})})
-        value = fit.history[-1]["ndcg@10"]
-        bar.set_postfix_str(f"validation ndcg@10 {value:.4f}")
+        if len(split.valid):
+            found = rank(model, split, "valid", 10)
+            value = ndcg(found, 10).nanmean().item()
+            valid = {"ndcg@10": value, "recall@10": recall(found, 10).nanmean().item()}
+            bar.set_postfix_str(f"validation ndcg@10 {value:.4f}")
+        else:
+            value, valid = epoch, {}  # the last is the best
+            if not math.isfinite(loss):
+                raise ValueError(f"the loss of epoch {epoch} is {loss}: did training diverge? Try a smaller lr")
+        fit.history.append({"epoch": epoch, "loss": loss, **valid, **(method.report(model) if method else {})})
         if value > best_ndcg:
             best_ndcg, fit.best_epoch, best = value, epoch, snapshot(model)
         fit.seconds, fit.seconds_per_epoch = clock() - start, epoch_seconds / epoch
@@ -106,6 +114,17 @@ def train(model: MF, split: Split, *, lr: float = 1e-3, l2: float = 1e-2, epochs
     bar.close()
     fit.seconds = clock() - start
     return fit
+
+
+def most_epochs(split: Split, epochs: int | None) -> int:
+    """How many epochs to train at most. Raises ValueError where the split holds too little to train at all, or to know
+    when to stop."""
+    if not len(split.train):
+        raise ValueError(f"the train part of {split} holds no pairs: there is nothing to train on")
+    if epochs is None and not len(split.valid):
+        raise ValueError(f"the valid part of {split} holds no pairs, by which training would know when to stop: give "
+                         "epochs=, and exactly so many are trained, or divide the data so that some pairs validate")
+    return 500 if epochs is None else epochs
 
 
 LIMITS = {"lr": ABOVE_0, "l2": FROM_0, "weight": FROM_0, "epochs": FROM_1, "batch_size": FROM_1, "dim": FROM_1,

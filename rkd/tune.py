@@ -61,7 +61,7 @@ def tune(dataset: str, methods: list[str] | None = None, folder: Path | None = N
     """
     folder = (folder or cache_folder() / "tuning").absolute()
     fingerprint, told = fingerprint_of(dataset), os.environ.get("RKD_TUNING")
-    place = folder / f"{split_of(dataset).name[:50]}-{fingerprint}" / split / backbone
+    place = folder / f"{split_of(dataset, split).name[:50]}-{fingerprint}" / split / backbone
     for method in (methods := sorted(methods or METHODS, key=lambda method: not method_of(method).teaches)):
         make_writable(place)
         os.environ["RKD_TUNING"] = str(folder)

@@ -4,8 +4,7 @@ import os
 
 import pytest
 
-from rkd.datasets import fetch
-from rkd.datasets.catalog import CATALOG, DataError, load, statistics
+from rkd.datasets import CATALOG, DataError, fetch, load, statistics
 
 pytestmark = pytest.mark.usefixtures("folders")
 needs_data = pytest.mark.skipif(not os.environ.get("RKD_DATA"), reason="RKD_DATA is not set")

@@ -1,21 +1,26 @@
-"""Interactions, and what each protocol of division promises."""
+"""Interactions and Split: what they hold, what they refuse, and in whose words. Divisions: test_protocols.py."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from conftest import interactions_of, matrix, random_interactions
+from conftest import matrix
 
-from rkd.data import PROTOCOLS, Interactions, Split
+from rkd.data import Interactions, Split
+from rkd.sampling import NegativeSampler
 
 
 def long(*values):
     return torch.tensor(values, dtype=torch.int64)
 
 
-def counts(interactions: Interactions) -> np.ndarray:
-    return matrix(interactions).sum(1)
+NAMES = dict(user_ids=np.array(["ann", "bob", "cid"], dtype=object), item_ids=np.array([7, 8, 9, 11]))
+
+
+def pairs(users, items, **fields):
+    """Three users, four items."""
+    return Interactions(3, 4, long(*users), long(*items), **fields)
 
 
 # ----------------------------------------------------------------------------------------------------- interactions
@@ -68,103 +73,47 @@ def test_fingerprint_differs_for_other_data(data):
     assert len({data.fingerprint, *(other.fingerprint for other in others)}) == 5
 
 
-# ---------------------------------------------------------------------------------------------------------- division
-
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-@pytest.mark.parametrize("seed", range(3))
-def test_parts_are_disjoint_and_complete(protocol, seed):
-    data = random_interactions(seed=seed)
-    split = data.split(protocol, seed)
-    parts = [split.train, split.valid, split.test]
-    assert (sum(matrix(part).astype(int) for part in parts) == matrix(data)).all()  # each pair in exactly one
-    assert sum(map(len, parts)) == len(data)
-    assert (counts(split.train)[counts(data) > 0] > 0).all()  # nobody is left without training items
-    assert all(part.name == data.name for part in parts) and (split.protocol, split.seed) == (protocol, seed)
+@pytest.mark.parametrize("fields, message", [
+    (dict(times=torch.zeros(3)), r"times must be flat, one for each of the 2 pairs, not of shape \(3,\)"),
+    (dict(given=torch.zeros(2, 1)), r"given must be flat, .* not of shape \(2, 1\)"),
+    (dict(times=torch.tensor([1, torch.nan])), "times must be finite numbers"),
+    (dict(user_ids=np.arange(4)), "4 user_ids, but n_users is 3"),
+    (dict(item_ids=np.arange(3)), "3 item_ids, but n_items is 4"),
+])
+def test_what_else_is_known_must_fit(fields, message):
+    with pytest.raises(ValueError, match=message):
+        pairs([0, 1], [0, 1], **fields)
 
 
-def sized(*sizes: int, **fields) -> Interactions:
-    """One user for each size, who has that many items."""
-    return replace(interactions_of(np.arange(max(sizes)) < np.array(sizes)[:, None]), **fields)
+def test_times_and_parts_follow_their_pairs_and_are_not_in_the_fingerprint(device):
+    data = pairs([2, 0, 1], [0, 3, 1], times=torch.tensor([5.0, 2.5, 9.0]), given=torch.tensor([0, 2, 1]))
+    assert data.fingerprint == pairs([2, 0, 1], [0, 3, 1]).fingerprint
+    picked = data.to(device).pick(torch.tensor([2, 0], device=device))
+    assert (picked.users.tolist(), picked.items.tolist()) == ([1, 2], [1, 0])
+    assert (picked.times.tolist(), picked.given.tolist()) == ([9.0, 5.0], [1, 0]) and picked.users.device == device
+    masked = data.to(device).pick(torch.tensor([False, True, True], device=device))
+    assert (masked.users.tolist(), masked.times.tolist(), masked.given.tolist()) == ([0, 1], [2.5, 9.0], [2, 1])
 
 
-def test_unkd_holds_out_a_fifth_rounded_up():
-    split = sized(1, 2, 3, 4, 5, 6, 10, 11, 99, 100, 101).split("unkd")
-    held_out = counts(split.valid) + counts(split.test)
-    assert held_out.tolist() == [0, 1, 1, 1, 1, 2, 2, 3, 20, 20, 21]
+def test_names_are_the_callers_where_they_are_known():
+    named, bare = pairs([1], [3], **NAMES), pairs([1], [3])
+    assert (named.named_user(1), named.named_item(3)) == ("user 'bob'", "item 11")
+    assert (bare.named_user(1), bare.named_item(3)) == ("user 1", "item 3")
+    assert named.named_pair(int(named.keys[0])) == "user 'bob', item 11"
 
 
-@pytest.mark.parametrize("fields, share", [({}, 0.5), ({"name": "citeulike"}, 0.5), ({"valid_users": 0.2}, 0.2),
-                                           ({"name": "ml-1m", "valid_users": 0.35}, 0.35)])
-def test_unkd_sends_whole_users_to_valid_or_test(fields, share):
-    """Their share is what the data say of it; what they are called decides nothing."""
-    split = sized(*[10] * 200, **fields).split("unkd", seed=3)
-    validates = counts(split.valid) > 0
-    assert not (validates & (counts(split.test) > 0)).any()
-    assert validates.sum() == share * 200
-    assert 0 < validates[:100].sum() < 100 * min(1, 2 * share)  # at random, not the first ones
+# ------------------------------------------------------------------------------------------------------------- split
 
-
-def test_a_name_decides_nothing(data):
-    for protocol in PROTOCOLS:
-        first, other = (replace(data, name=name).split(protocol) for name in ("data", "citeulike"))
-        assert first.fingerprint == other.fingerprint
-
-
-def test_ratio_minds_no_share_of_users(data):
-    assert replace(data, valid_users=0.1).split("ratio").fingerprint == data.split("ratio").fingerprint
-
-
-def test_a_protocol_of_ones_own(data, monkeypatch):
-    """One function: here one item of each user is tested on, none validates."""
-    monkeypatch.setitem(PROTOCOLS, "one each", lambda users, place, counts, valid_users, rng: (place < 0, place == 0))
-    split = data.split("one each")
-    assert counts(split.test).tolist() == np.minimum(counts(data), 1).tolist() and len(split.valid) == 0
-    assert (matrix(split.train) | matrix(split.test) == matrix(data)).all()
-
-
-def test_ratio_is_eight_one_one_within_each_user():
-    split = sized(1, 2, 3, 9, 10, 19, 20, 29, 100).split("ratio")
-    assert counts(split.train).tolist() == [1, 2, 1, 7, 8, 17, 16, 25, 80]
-    assert counts(split.valid).tolist() == counts(split.test).tolist() == [0, 0, 1, 1, 1, 1, 2, 2, 10]
-
-
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_held_out_items_are_drawn_uniformly(protocol):
-    """Of 2000 users with the items 0…9, each item is held out by a fifth, within 5 standard deviations."""
-    split = sized(*[10] * 2000).split(protocol)
-    held_out = matrix(split.valid).sum(0) + matrix(split.test).sum(0)
-    assert (np.abs(held_out - 400) < 5 * np.sqrt(2000 * 0.2 * 0.8)).all()
-
-
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_seed_says_all_whatever_the_order_of_the_pairs(data, protocol):
-    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(7))
-    shuffled = replace(data, users=data.users[order], items=data.items[order])
-    first = data.split(protocol, seed=5)
-    for again in (data.split(protocol, seed=5), shuffled.split(protocol, seed=5)):
-        assert torch.equal(again.train.keys, first.train.keys) and torch.equal(again.test.keys, first.test.keys)
-        assert again.fingerprint == first.fingerprint
-    assert data.split(protocol, seed=6).fingerprint != first.fingerprint
+def test_parts_that_are_left_out_are_empty(data, device):
+    data = data.to(device)
+    split = Split(data)
+    assert (len(split.train), len(split.valid), len(split.test)) == (len(data), 0, 0)
+    assert split.test.users.device == device and split.data_fingerprint == data.fingerprint
+    assert np.isnan(split.cold_share)
 
 
 def test_split_fingerprint_tells_valid_from_test(split):
     assert replace(split, valid=split.test, test=split.valid).fingerprint != split.fingerprint
-
-
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_split_knows_the_data_that_were_divided(data, protocol, device):
-    """Whatever the protocol and the seed; and other data have another fingerprint."""
-    for seed in range(2):
-        assert data.split(protocol, seed).to(device).data_fingerprint == data.fingerprint
-    other = random_interactions(seed=1)
-    assert other.split(protocol).data_fingerprint == other.fingerprint != data.fingerprint
-
-
-def test_parts_keep_what_the_data_say_of_themselves(data):
-    data = replace(data, valid_users=0.3, user_ids=np.arange(23) + 100, item_ids=np.arange(37).astype(str))
-    split = data.split()
-    for part in (split.train, split.valid, split.test):
-        assert (part.valid_users, part.user_ids[3], part.item_ids[3]) == (0.3, 103, "3")
 
 
 def test_split_goes_to_a_device_and_is_made_there(data, device):
@@ -175,23 +124,45 @@ def test_split_goes_to_a_device_and_is_made_there(data, device):
     assert split.to(device) is split
 
 
-def test_what_a_split_refuses(data):
-    with pytest.raises(ValueError, match="unknown split 'random'"):
-        data.split("random")
-    with pytest.raises(ValueError, match="no interactions"):
-        Interactions(3, 4, long(), long()).split()
-    with pytest.raises(ValueError, match=r"user 1, item 2 is given twice \(1 repeats"):
-        Interactions(3, 4, long(1, 0, 1), long(2, 2, 2)).split()
-    with pytest.raises(ValueError, match="same n_users and n_items"):
+def test_the_share_of_test_pairs_whose_item_is_new():
+    """Items 0 and 1 are trained on; of the four test pairs three are of items 2 and 3, of which one validates."""
+    split = Split(pairs([0, 1], [0, 1]), pairs([1], [3]), pairs([0, 1, 2, 2], [2, 2, 3, 0]))
+    assert split.cold_share == 0.75
+
+
+def test_parts_of_other_sizes_or_ids_are_refused(data):
+    with pytest.raises(ValueError, match="same n_users and n_items, .*rkd.load_split"):
         Split(data, data, replace(data, n_items=99))
+    train, none = pairs([0, 1], [0, 1], **NAMES), pairs([], [], **NAMES)
+    other = pairs([0], [3], **NAMES | {"user_ids": np.array(["ann", "cid", "bob"], dtype=object)})
+    with pytest.raises(ValueError, match="^user number 1 is 'bob' in train but 'cid' in test: rkd.load_split numbers"):
+        Split(train, none, other)
+    with pytest.raises(ValueError, match="^item number 3 is 11 in train but 'x' in valid"):
+        Split(train, pairs([0], [3], item_ids=np.array([7, 8, 9, "x"], dtype=object)), none)
+    equal = {name: ids.copy() for name, ids in NAMES.items()}
+    assert len(Split(train, none, pairs([0], [3], **equal)).test) == len(Split(train, None, pairs([0], [3])).test) == 1
 
 
-def test_a_split_that_leaks_or_repeats_is_refused(split):
-    train, test = split.train, split.test
-    both = replace(train, users=torch.cat([train.users, test.users[:1]]),
-                   items=torch.cat([train.items, test.items[:1]]))
-    message = "given twice: a pair may neither be repeated nor be both trained and tested on"
-    with pytest.raises(ValueError, match=message):
-        replace(split, train=both)
-    with pytest.raises(ValueError, match="given twice"):
-        replace(split, train=replace(train, users=train.users.repeat(2), items=train.items.repeat(2)))
+@pytest.mark.parametrize("train, valid, test, message", [
+    ([(0, 1), (1, 2), (1, 2)], [], [], r"user 'bob', item 9 is given twice in train \(1 such in all\): remove"),
+    ([(0, 1)], [], [(2, 3), (2, 3)], "user 'cid', item 11 is given twice in test"),
+    ([(0, 1), (2, 2)], [], [(2, 2), (0, 1)], r"user 'ann', item 8 is both in train and in test \(2 such in all\): a "
+                                           "pair may not be both trained and tested on"),
+    ([(0, 1)], [(0, 1)], [], "user 'ann', item 8 is both in train and in valid"),
+    ([(0, 1)], [(1, 2), (2, 2)], [(1, 2)], "user 'bob', item 9 is both in valid and in test .* it takes epochs="),
+])
+def test_a_split_that_leaks_or_repeats_is_refused(train, valid, test, message):
+    parts = (pairs(*zip(*part), **NAMES) if part else None for part in (train, valid, test))
+    with pytest.raises(ValueError, match=f"^{message}"):
+        Split(*parts)
+
+
+def test_validating_on_the_test_part_is_refused(split):
+    with pytest.raises(ValueError, match="both in valid and in test"):
+        Split(split.train, split.test, split.test)
+
+
+def test_a_user_with_everything_is_called_by_name():
+    full = pairs([0, 1, 1, 1, 1], [0, 0, 1, 2, 3], **NAMES)
+    with pytest.raises(ValueError, match="^user 'bob' interacted with all 4 items"):
+        NegativeSampler(full)

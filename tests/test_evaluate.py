@@ -141,7 +141,7 @@ def hand_worked() -> tuple[Split, tuple]:
     """
     train = interactions_of(np.array([[1, 0, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0]], bool))
     held_out = interactions_of(np.array([[0, 1, 0, 1, 0, 0], [0, 0, 0, 0, 0, 1]], bool))
-    return Split(train, held_out, held_out), (np.ones((2, 1)), np.array([[9.0], [7], [6], [5], [4], [8]]))
+    return Split(train, None, held_out), (np.ones((2, 1)), np.array([[9.0], [7], [6], [5], [4], [8]]))
 
 
 def test_metrics_worked_by_hand():
@@ -297,7 +297,7 @@ def test_memory_stays_bounded_however_many_users():
                    for _ in range(2))
     factors = torch.randn(300, 2), torch.randn(200_000, 2)
     with Largest() as largest:
-        evaluate(factors, Split(train, test, test), ks=(10,))
+        evaluate(factors, Split(train, None, test), ks=(10,))
     assert 200_000 <= largest.numel <= 1.25 * rkd.ranking.BLOCK_SCORES
 
 

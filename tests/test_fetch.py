@@ -20,8 +20,7 @@ import numpy as np
 import pytest
 from catalog_helpers import INTER, PAIRS, REVIEWS, U_DATA, originals
 
-from rkd.datasets import fetch
-from rkd.datasets.catalog import CATALOG, DataError, load, statistics
+from rkd.datasets import CATALOG, DataError, fetch, load, statistics
 from rkd.datasets.fetch import Source
 
 pytestmark = pytest.mark.usefixtures("folders")

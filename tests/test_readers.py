@@ -10,8 +10,7 @@ import pytest
 import torch
 from catalog_helpers import INTER, PAIRS, REVIEWS, U_DATA, originals
 
-from rkd.datasets import readers
-from rkd.datasets.catalog import DataError, load
+from rkd.datasets import DataError, load, readers
 
 pytestmark = [pytest.mark.usefixtures("folders"), pytest.mark.filterwarnings("ignore::rkd.DataWarning")]
 

@@ -5,8 +5,9 @@ from runs_helpers import tiny, write_trials
 
 import rkd.datasets.synthetic
 import rkd.tuned
-from rkd import CATALOG, METHODS, DataError, Distiller, Run, distill, split_of
+from rkd import CATALOG, METHODS, DataError, Distiller, Run, compute, distill, split_of
 from rkd.methods import Alone
+from rkd.protocols import PROTOCOLS
 from rkd.run import fingerprint_of
 from rkd.tuned import tuned
 
@@ -102,9 +103,27 @@ def test_the_data_decide_which_settings_are_tuned_not_their_name(untuned, tmp_pa
 
 def test_fingerprints_come_from_the_catalog_or_from_the_data(monkeypatch):
     assert fingerprint_of("synthetic") == rkd.load("synthetic").fingerprint == split_of("synthetic").data_fingerprint
-    monkeypatch.setattr("rkd.run.split_of", None)  # what the catalog knows is not loaded
+    monkeypatch.setattr("rkd.run.load", None)  # what the catalog knows is not loaded
     assert fingerprint_of("ml-100k") == CATALOG["ml-100k"].fingerprint
     assert fingerprint_of("synthetic-world") == "synthetic-world"
+
+
+def test_a_run_whose_data_cannot_be_divided_so_is_told_before_anything_is_trained(tmp_path, monkeypatch):
+    """One user: "unkd" has nobody to validate, "ratio" can divide it, "time" knows no times."""
+    monkeypatch.setattr("rkd.schedule.fit", None)
+    path = tmp_path / "one.csv"
+    path.write_text("user,item\n" + "".join(f"ann,{i}\n" for i in range(9)))
+    assert len(split_of(Run(path, split="ratio")).test) == 1
+    for protocol, message in (("unkd", "'unkd' of one leaves no pair for validation"), ("time", "no times are known"),
+                              ("given", "one has no train and test of its publisher's")):
+        with pytest.raises(ValueError, match=message):
+            compute([Run(path, "rd", split=protocol)], jobs=1, device="cpu")
+
+
+def test_a_run_needs_pairs_to_validate_and_to_test_on(monkeypatch):
+    monkeypatch.setitem(PROTOCOLS, "no valid", lambda log, rng: (log.users < 0, log.place() == 0))
+    with pytest.raises(ValueError, match="the valid part of Split.*'no valid'.* holds no pairs, and a Run is measured"):
+        compute([Run("synthetic", "rd", split="no valid")], jobs=1, device="cpu")
 
 
 def test_a_runs_teacher_shares_data_seed_and_backbone():
@@ -124,6 +143,9 @@ def test_a_teacher_minds_only_what_concerns_the_teacher():
     (dict(method="nothing"), "unknown method 'nothing': choose from " + ", ".join(METHODS)),
     (dict(backbone="nothing"), "unknown backbone 'nothing': choose from mf, lightgcn"),
     (dict(method="none", weight=1.0), "distils nothing"),
+    (dict(split="random"), "unknown split 'random': choose from unkd, ratio, time, kds, given"),
+    (dict(split="affinity"), "unknown split 'affinity'"),
+    (dict(split="all"), "a Run is measured on a test part, and the split \"all\" keeps none"),
     (dict(method="pd", weight=1.0), "'pd' distils nothing"),
     (dict(method="teacher", settings={"k": 3}), "teacher has no setting 'k'; it has no settings of its own"),
     (dict(method="pd", settings={"k": 3}), "pd has no setting 'k'; it has gamma=0.1"),

@@ -169,7 +169,7 @@ def test_a_callback_sees_every_evaluation_and_stops_training_by_true_alone(split
 def test_the_test_data_decide_nothing(split):
     """The same model comes out whatever the test part holds."""
     first = train(MF(split, 3), split, lr=1e-2, epochs=10, device="cpu", **QUIET)
-    second = train(MF(split, 3), replace(split, test=split.valid), lr=1e-2, epochs=10, device="cpu", **QUIET)
+    second = train(MF(split, 3), replace(split, test=None), lr=1e-2, epochs=10, device="cpu", **QUIET)
     assert torch.equal(first.model.table, second.model.table) and first.history == second.history
 
 
@@ -240,3 +240,63 @@ def test_what_a_step_frees_is_kept():
     done = subprocess.run([sys.executable, "-c", count], capture_output=True, text=True)
     before, after = map(int, done.stdout.split())
     assert after <= before / 10  # a system that has large pages to give may have no faults to begin with
+
+
+# ----------------------------------------------------------------------------------------------- without validation
+
+@pytest.mark.parametrize("learn", [by_train, by_distill])
+@pytest.mark.parametrize("held_out", [{"valid": None}, {"valid": None, "test": None}])
+def test_without_validation_exactly_so_many_epochs_are_trained(split, learn, held_out, monkeypatch):
+    """The last model comes out, the one of a training that validates and is stopped there; nothing is evaluated."""
+    stopped = learn(split, epochs=12, callback=lambda fit: fit.epochs == 10)
+    monkeypatch.setattr(sys.modules[train.__module__], "rank", None)
+    fit = learn(replace(split, **held_out), epochs=7, evaluate_every=3, patience=1)
+    assert (fit.epochs, fit.best_epoch) == (7, 7)
+    assert [sorted(entry) for entry in fit.history] == [["epoch", "loss"]] * 3
+    assert [entry["epoch"] for entry in fit.history] == [3, 6, 7]
+    ten = learn(replace(split, **held_out), epochs=10)
+    assert [entry["loss"] for entry in ten.history] == [entry["loss"] for entry in stopped.history]
+    assert not torch.equal(ten.model.table, fit.model.table)
+
+
+def test_without_validation_the_last_model_is_kept_whatever_it_is_worth(split):
+    """The same table as by hand, epoch by epoch; a callback still stops training."""
+    bare, tables = replace(split, valid=None), []
+
+    def watch(fit):
+        tables.append(fit.model.table.detach().clone())
+        return fit.epochs == 6
+
+    fit = by_train(bare, epochs=20, evaluate_every=2, callback=watch)
+    assert (fit.epochs, fit.best_epoch, len(tables)) == (6, 6, 3)
+    assert torch.equal(fit.model.table, tables[-1]) and not torch.equal(fit.model.table, tables[-2])
+
+
+@pytest.mark.parametrize("learn", [by_train, by_distill])
+def test_a_part_that_is_needed_and_empty_is_told_before_the_first_epoch(split, learn, monkeypatch):
+    monkeypatch.setattr(sys.modules[train.__module__], "train_epoch", None)
+    with pytest.raises(ValueError, match=r"the valid part of Split\(.* holds no pairs, .*: give epochs="):
+        learn(replace(split, valid=None))
+    nothing = split.train.pick(torch.zeros(0, dtype=torch.int64))
+    with pytest.raises(ValueError, match=r"the train part of Split\(.* holds no pairs: there is nothing to train on"):
+        learn(replace(split, train=nothing), epochs=3)
+
+
+def test_a_model_of_another_size_is_told_before_the_first_epoch(split, data, monkeypatch):
+    monkeypatch.setattr(sys.modules[train.__module__], "train_epoch", None)
+    other = MF(replace(data, n_items=38).split(), 3)
+    for part in (split, replace(split, valid=None)):
+        with pytest.raises(ValueError, match="the model is of 23 users and 38 items, the split of 23 and 37"):
+            train(other, part, epochs=3, **QUIET)
+
+
+def test_by_default_500_epochs_are_the_most(split, monkeypatch):
+    monkeypatch.setattr(sys.modules[train.__module__], "train_epoch", lambda *_: torch.zeros(()))
+    fits = [learn(split, patience=1000, evaluate_every=100) for learn in (by_train, by_distill)]
+    assert [fit.epochs for fit in fits] == [500, 500]
+
+
+@pytest.mark.parametrize("make", [MF, LightGCN])
+def test_without_validation_training_that_diverges_says_so(split, make):
+    with pytest.raises(ValueError, match=r"the loss of epoch \d+ is (nan|inf): did training diverge"):
+        train(make(split, 3), replace(split, valid=None), lr=1e20, epochs=10, **QUIET)

@@ -11,10 +11,10 @@ from runs_helpers import write_trials
 import rkd
 import rkd.tuned
 from rkd import CATALOG, METHODS, Distiller, Interactions, Split, split_of
-from rkd.data import PROTOCOLS
 from rkd.files import cache_folder
 from rkd.methods import check_settings
 from rkd.models import BACKBONES
+from rkd.protocols import PROTOCOLS
 from rkd.study.scales import SCALES
 from rkd.tune import RANGES, SEED, _point, _sobol, trials, tune
 from rkd.tuned import COMMON, choices, choose, tuned

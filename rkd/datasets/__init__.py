@@ -1,5 +1,7 @@
-"""Data sets: those of the papers by name, your own from a file, and a synthetic world whose truth is known."""
+"""Data sets: those of the papers by name, your own from files, and a synthetic world whose truth is known."""
 
-from .catalog import CATALOG, DataError, DataSet, DataWarning, load, statistics
+from .catalog import CATALOG, DataSet, statistics
+from .errors import DataError, DataWarning
+from .loading import load, load_split
 
-__all__ = ["CATALOG", "DataError", "DataSet", "DataWarning", "load", "statistics"]
+__all__ = ["CATALOG", "DataError", "DataSet", "DataWarning", "load", "load_split", "statistics"]

@@ -1,36 +1,23 @@
-"""The papers' data sets by name, and your own from a file: ``load("ml-1m")``, ``load("ratings.csv")``.
+"""The papers' data sets by name: what they are, and where they come from.
 
 A named data set is looked for in this order: the folder $RKD_DATA, the cache, its publisher's address, and for ml-100k
 the copy inside RecBole's wheel. Whatever served it, its counts are checked, and where we have had the data in hand,
 its fingerprint.
 """
 
-import difflib
-import os
 import warnings
-from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import partial
-from numbers import Real
 from pathlib import Path
 
-from scipy import sparse
-
 from ..data import Interactions
-from ..files import cache_folder, expanded
+from ..files import cache_folder
 from .assemble import assemble
-from .columns import Wanted
-from .errors import DataError, DataWarning
+from .errors import DataError
 from .fetch import SOURCE_ERRORS, Form, Source, data_folder, fetched
-from .objects import read_object
-from .ratings import positives
-from .readers import read_file, read_lists, read_ratings, read_reviews, read_table
-from .synthetic import interactions
+from .readers import read_lists, read_ratings, read_reviews, read_table
+from .times import read_times
 
-__all__ = ["CATALOG", "DataError", "DataSet", "DataWarning", "load", "statistics"]
-
-
-# ---------------------------------------------------------------------------------------------------------- catalog
 
 @dataclass(frozen=True)
 class DataSet:
@@ -87,7 +74,7 @@ CATALOG = {
     "ml-100k": DataSet(
         "MovieLens-100K", "Harper and Konstan, The MovieLens Datasets, ACM TiiS 5 (4), 2015",
         "https://grouplens.org/datasets/movielens/100k/", 943, 1682, 100_000,
-        (Form(("ml-100k/u.data",), partial(read_ratings, separator="\t", columns=(0, 1)),
+        (Form(("ml-100k/u.data",), partial(read_ratings, separator="\t", columns=(0, 1, 3)),
               (Source("https://files.grouplens.org/datasets/movielens/ml-100k.zip",
                       "md5:0e33842e24a9c977be4e0107933c0723", "ml-100k/u.data",
                       ("http://files.grouplens.org/datasets/movielens/ml-100k.zip",)),)),  # its certificate may lapse
@@ -100,7 +87,7 @@ CATALOG = {
     "ml-1m": DataSet(
         "MovieLens-1M", "Harper and Konstan, The MovieLens Datasets, ACM TiiS 5 (4), 2015",
         "https://grouplens.org/datasets/movielens/1m/", 6040, 3706, 1_000_209,
-        (Form(("ml-1m/ratings.dat",), partial(read_ratings, separator="::", columns=(0, 1)),
+        (Form(("ml-1m/ratings.dat",), partial(read_ratings, separator="::", columns=(0, 1, 3)),
               (Source("https://files.grouplens.org/datasets/movielens/ml-1m.zip",
                       "md5:c4d9eecfca2ab87c1945afe126590906", "ml-1m/ratings.dat",
                       ("http://files.grouplens.org/datasets/movielens/ml-1m.zip",)),)),
@@ -121,7 +108,8 @@ CATALOG = {
         (Form(("gowalla/train.txt", "gowalla/test.txt"), partial(read_lists, counted=False),
               tuple(Source(f"https://raw.githubusercontent.com/gusye1234/LightGCN-PyTorch/master/data/gowalla/{file}",
                            mirrors=("https://raw.githubusercontent.com/xiangwang1223/neural_graph_collaborative_filtering"
-                                    f"/master/Data/gowalla/{file}",)) for file in ("train.txt", "test.txt"))),
+                                    f"/master/Data/gowalla/{file}",)) for file in ("train.txt", "test.txt")),
+              given=(0, 2)),
          _table("gowalla"))),
     "apps": DataSet(
         "Amazon Apps for Android", "He and McAuley, Ups and Downs, WWW 2016",
@@ -129,87 +117,13 @@ CATALOG = {
         (Form(("apps/reviews_Apps_for_Android_5.json",), read_reviews,
               (Source("http://snap.stanford.edu/data/amazon/productGraph/categoryFiles/"
                       "reviews_Apps_for_Android_5.json.gz"),)),
-         Form(("apps/ratings_Apps_for_Android.csv",), partial(read_table, separator=",", columns=(0, 1))),
+         Form(("apps/ratings_Apps_for_Android.csv",), partial(read_table, separator=",", columns=(0, 1, 3))),
          _table("apps")),
         min_items=20, filter_known=False),
 }
 
 
-# ---------------------------------------------------------------------------------------------------------- loading
-
-def load(source, *, threshold: float | None = None, repeats: str | None = None, user_col: Hashable = None,
-         item_col: Hashable = None, rating_col: Hashable = None, time_col: Hashable = None, sep: str | None = None,
-         header: bool | None = None) -> Interactions:
-    """A data set by name, or the (user, item) pairs of a file or table of your own.
-
-    Names are those of CATALOG, and "synthetic"; the arguments below are for your own data.
-
-    source : the path of a file: .csv, .tsv, .inter, .txt, .dat or .data (each may be .gz, .bz2, .xz or .zip; of a zip
-        with more files "archive.zip/name" is one), .parquet or a folder of Parquet parts; a .txt may hold a user and
-        its items in each line. Or a DataFrame (pandas, Polars), what DuckDB or Arrow return, a dict of columns;
-        (users, items), two arrays or lists; a list of pairs; a SciPy sparse matrix, whose rows and columns keep their
-        numbers.
-    threshold : keep the rows with a rating of so much or more. Without it every row is a positive, only of labels 0 and
-        1 the ones; a DataWarning says so (warnings.simplefilter("ignore", rkd.DataWarning) silences it).
-    repeats : "error" or "drop" the second of two equal pairs; by default "drop", and a DataWarning counts them, where
-        there is a time, as in a log of clicks; else "error".
-    user_col, item_col, rating_col, time_col : columns by name, or by place counted from 0. By default those with a name
-        that is known for it (user, userId, customer_id, reviewerID, …); without a header user and item come first.
-    sep, header : what separates a text's fields, and whether line 1 names them; by default what the text itself tells.
-
-    Ids are numbered in sorted order; ``user_ids`` and ``item_ids`` keep the originals: int64 if all are whole numbers,
-    else strings. Raises DataError, which says what to do, where the data cannot be found, fetched or read, hold a pair
-    twice or an id not at all, or are not what was published under the name.
-    """
-    options = {name: value for name, value in dict(
-        threshold=threshold, repeats=repeats, user_col=user_col, item_col=item_col, rating_col=rating_col,
-        time_col=time_col, sep=sep, header=header).items() if value is not None}
-    if threshold is not None and not isinstance(threshold, Real):
-        raise ValueError(f"threshold must be a number, not {threshold!r}")
-    if sep == "":
-        raise ValueError("sep must be one character or more, None where the text itself is to tell")
-    if repeats not in (None, "error", "drop"):
-        raise ValueError(f"repeats must be 'error' or 'drop', not {repeats!r}")
-    wanted, notes, name, size = Wanted(user_col, item_col, rating_col, time_col), [], "data", None
-    if isinstance(source, (str, os.PathLike)):
-        if (name := str(source)) == "synthetic" or name in CATALOG:
-            if options:
-                raise ValueError(f"{name} is read as published: {', '.join(options)} are for files of your own")
-            return interactions() if name == "synthetic" else _load_named(name)
-        path = _found(expanded(source))
-        parts = read_file(path, wanted, sep, header, notes)
-        name = path.name
-        while (stem := Path(name)).suffix.lower() in ENDINGS:
-            name = stem.stem
-    else:
-        if {"sep", "header"} & {*options}:
-            raise ValueError("sep and header are for text, not for what is a table already")
-        pairs = read_object(source, wanted, notes)
-        parts = {f"the {type(source).__name__}": pairs}
-        size = source.shape if sparse.issparse(source) else None
-    repeats = repeats or ("drop" if any(part.timed for part in parts.values()) else "error")
-    found = assemble(positives(parts, threshold, notes), name, repeats=repeats, notes=notes, size=size)
-    for note in notes:
-        warnings.warn(note, DataWarning, stacklevel=2)
-    return found
-
-
-ENDINGS = {".csv", ".tsv", ".inter", ".txt", ".dat", ".data", ".parquet", ".pq", ".gz", ".bz2", ".xz", ".zip"}
-
-
-def _found(path: Path) -> Path:
-    """The path of a file, a folder, or a file inside a zip. Raises DataError where there is none."""
-    inside = any(parent.suffix.lower() == ".zip" and os.path.isfile(parent) for parent in path.parents)
-    if inside or os.path.lexists(path):
-        return path
-    name, names = str(path), [*CATALOG, "synthetic"]
-    close = difflib.get_close_matches(name.lower(), names, n=1)
-    hint = f" (did you mean {close[0]!r}?)" if close else ""
-    raise DataError(f"there is no data set and no file {name!r}{hint}. Known data sets are {', '.join(names)}; "
-                    "or give the path of a .csv, .tsv or .parquet file.")
-
-
-def _load_named(name: str) -> Interactions:
+def load_named(name: str) -> Interactions:
     dataset, cache, tried = CATALOG[name], cache_folder() / "data", []
     places = [(cache, "delete it to fetch it again")]
     if folder := data_folder():
@@ -244,7 +158,10 @@ def _load_named(name: str) -> Interactions:
 def _read(name: str, form: Form, paths: list[Path]) -> Interactions:
     """Read a form's files, put them together and check the result against the catalog."""
     dataset = CATALOG[name]
-    found = assemble({path: form.read(path) for path in paths}, name, dataset.min_items, dataset.valid_users)
+    parts = {path: form.read(path) for path in paths}
+    read_times(parts, False, [])
+    found = assemble({path: part.frame for path, part in parts.items()}, name, dataset.min_items, dataset.valid_users,
+                     given=form.given)
     dataset.check(found)
     return found
 

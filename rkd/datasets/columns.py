@@ -81,7 +81,7 @@ class Wanted:
         ratings = [place for place in find_ratings(names) if place not in (user, item)]
         if self.rating is not None:
             ratings = [_given(self.rating, names, where, "rating_col")]
-        time = next((place for place, name in enumerate(names) if is_time(name)), None)
+        time = next((place for place, name in enumerate(names) if is_time(name) and place not in (user, item)), None)
         if self.time is not None:
             time = _given(self.time, names, where, "time_col")
         return _apart(Places(user, item, ratings[0] if ratings else None, time, ratings[1:]), where)

@@ -19,10 +19,9 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import pandas as pd
-
 from ..files import expanded, make_writable, write_whole
 from .errors import DataError
+from .ratings import Pairs
 
 with warnings.catch_warnings():  # in a notebook without widgets tqdm, which pooch imports, would warn into the output
     warnings.simplefilter("ignore")
@@ -84,13 +83,15 @@ class Form:
     Attributes
     ----------
     files : paths inside the data folder; every one is needed, and each may end in ".gz" there.
-    read : turns one of the files into a frame of pairs (see readers.py).
+    read : turns one of the files into Pairs (see readers.py).
     sources : where each of the files can be fetched; empty for a form that is only read where it lies.
+    given : where the files are the publisher's own parts, which each is: 0 train, 1 valid, 2 test.
     """
 
     files: tuple[str, ...]
-    read: Callable[[Path], pd.DataFrame]
+    read: Callable[[Path], Pairs]
     sources: tuple[Source, ...] = ()
+    given: tuple[int, ...] | None = None
 
     def find(self, folder: Path) -> list[Path]:
         """The form's files inside ``folder``, or an empty list unless all are there. Raises DataError on no access."""

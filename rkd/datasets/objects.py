@@ -88,7 +88,7 @@ def _picked(label: str, names: list, wanted: Wanted, notes: list[str]) -> tuple[
         notes.append(f"{label}: has no names of columns: ratings in it are ignored, unless rating_col= says which "
                      "column they are")
     places = wanted.without_names(len(names), label) if unnamed else wanted.among(names, label)
-    used = {"user": places.user, "item": places.item, "rating": places.rating}
+    used = {"user": places.user, "item": places.item, "rating": places.rating, "time": places.time}
     return places, {column: place for column, place in used.items() if place is not None}
 
 
@@ -110,6 +110,8 @@ def read_columns(label: str, names: list[str], column_at: Callable[[int], pyarro
     for column, place in used.items():
         values = column_at(place)
         if pyarrow.types.is_nested(values.type):
+            if column == "time" and wanted.time is None:
+                continue
             raise DataError(f"{label} cannot be read: its column {names[place]!r} holds {values.type}, not ids")
         if pyarrow.types.is_binary(values.type) or pyarrow.types.is_large_binary(values.type):
             values = values.cast("string")
@@ -133,5 +135,5 @@ def _categories(chunk: pyarrow.DictionaryArray) -> pd.Series:
 def _with_names(pairs: Pairs, names: list, places: Places) -> Pairs:
     pairs.rating = "" if places.rating is None else str(names[places.rating])
     pairs.others = tuple(str(names[place]) for place in places.others)
-    pairs.timed = places.time is not None
+    pairs.time = "" if "time" not in pairs.frame else str(names[places.time])
     return pairs

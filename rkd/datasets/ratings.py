@@ -10,16 +10,16 @@ from .ids import ABSENT
 
 @dataclass
 class Pairs:
-    """What was read of one table: the columns "user", "item" and, where there are any, "rating".
+    """What was read of one table: the columns "user", "item" and, where there are any, "rating" and "time".
 
-    Its index says where each pair stood: index.name is "line" or "row", counted from 1. ``rating``: that column's name
-    in the user's terms; ``others``: further such columns. ``timed``: whether there is a time, as in a log of clicks.
+    Its index says where each pair stood: index.name is "line" or "row", counted from 1. ``rating``, ``time``: these
+    columns' names in the user's terms; ``others``: further columns of ratings.
     """
 
     frame: pd.DataFrame
     rating: str = ""
     others: tuple[str, ...] = ()
-    timed: bool = False
+    time: str = ""
 
 
 def positives(parts: dict[str, Pairs], threshold: float | None, notes: list[str]) -> dict[str, pd.DataFrame]:

@@ -1,7 +1,6 @@
-"""One file → its pairs as they stand there: a frame with the columns "user" and "item".
+"""One file → its Pairs as they stand there.
 
-Its index says where in the file each pair stood: index.name is "line" or "row", counted from 1. Every reader raises
-DataError, which names the file and, where there is one, the line.
+Every reader raises DataError, which names the file and, where there is one, the line.
 """
 
 import bz2
@@ -31,30 +30,31 @@ from .tables import SEPARATORS, Text, read_text
 UNPACK = {".gz": gzip.decompress, ".bz2": bz2.decompress, ".xz": lzma.decompress}
 
 
-def read_table(path: Path, separator: str, columns: tuple[int, int] | None = None) -> pd.DataFrame:
+def read_table(path: Path, separator: str, columns: tuple[int, ...] | None = None) -> Pairs:
     """A publisher's text with one pair a line, as strings; further columns, ratings too, are ignored.
 
-    ``columns`` are the places of user and item in a file without header. Without it they are found by their names in
-    line 1, or are the first two if line 1 is no header.
+    ``columns`` are the places of user, item and, where there is one, time in a file without header. Without it they are
+    found by their names in line 1, or are the first two if line 1 is no header.
     """
-    wanted = Wanted(*columns) if columns else Wanted()
+    wanted = Wanted(*columns[:2], time=columns[2] if len(columns) > 2 else None) if columns else Wanted()
     with _explained(path):
         pairs = read_text(Text(str(path), _unpacked(path)[1], None, separator), wanted, False if columns else None, [])
-    return pairs.frame[["user", "item"]]
+    return Pairs(pairs.frame.drop(columns="rating", errors="ignore"), time=pairs.time)
 
 
-def read_ratings(path: Path, separator: str, columns: tuple[int, int]) -> pd.DataFrame:
+def read_ratings(path: Path, separator: str, columns: tuple[int, ...]) -> Pairs:
     """MovieLens's files: as ``read_table``, and the ids must be whole numbers. Every rating is a pair."""
     pairs = read_table(path, separator, columns)
-    for column, ids in pairs.items():
+    for column in ("user", "item"):
+        ids = pairs.frame[column]
         wrong = ~ids.str.fullmatch("[0-9]+", na=False).to_numpy(dtype=bool)
         if wrong.any():
-            line = pairs.index[wrong][0]
+            line = ids.index[wrong][0]
             raise DataError(f"{path}, line {line}: {column} {ids[line]!r} is not a whole number")
     return pairs
 
 
-def read_lists(path: Path, counted: bool, lines: Iterable[str] | None = None) -> pd.DataFrame:
+def read_lists(path: Path, counted: bool, lines: Iterable[str] | None = None) -> Pairs:
     """One user's items a line: "user item item …"; or if ``counted`` "count item item …", where line u is user u - 1.
 
     The count tells a whole line from a truncated one.
@@ -73,20 +73,21 @@ def read_lists(path: Path, counted: bool, lines: Iterable[str] | None = None) ->
             items += rest
     lines = np.repeat(np.arange(1, len(firsts) + 1), np.array(lengths, dtype=int))
     users = lines - 1 if counted else np.array(firsts)[lines - 1]
-    return pd.DataFrame({"user": users, "item": items}, index=pd.Index(lines, name="line"))
+    return Pairs(pd.DataFrame({"user": users, "item": items}, index=pd.Index(lines, name="line")))
 
 
-def read_reviews(path: Path) -> pd.DataFrame:
-    """Amazon's reviews: one JSON object a line, with the fields reviewerID and asin."""
+def read_reviews(path: Path) -> Pairs:
+    """Amazon's reviews: one JSON object a line, with the fields reviewerID and asin, and maybe unixReviewTime."""
     pairs = []
     with _explained(path), _open(path) as text:
         for line, review in enumerate(map(str.strip, text), 1):
             try:
                 review = json.loads(review)
-                pairs.append((review["reviewerID"], review["asin"]))
+                pairs.append((review["reviewerID"], review["asin"], review.get("unixReviewTime")))
             except (ValueError, KeyError, TypeError):
                 raise DataError(f"{path}, line {line}: expected a JSON object with reviewerID and asin") from None
-    return pd.DataFrame(pairs, columns=["user", "item"], index=pd.RangeIndex(1, 1 + len(pairs), name="line"))
+    index = pd.RangeIndex(1, 1 + len(pairs), name="line")
+    return Pairs(pd.DataFrame(pairs, columns=["user", "item", "time"], index=index), time="unixReviewTime")
 
 
 def read_file(path: Path, wanted: Wanted, sep: str | None, header: bool | None, notes: list[str]) -> dict[str, Pairs]:
@@ -119,8 +120,7 @@ def read_file(path: Path, wanted: Wanted, sep: str | None, header: bool | None, 
                             "or .zip) or .parquet, or name what separates its fields by sep=")
         untold = sep is None and header is None and wanted == Wanted()
         if ending == ".txt" and untold and _are_lists(data, label, notes):
-            frame = read_lists(Path(label), counted=False, lines=data.decode("utf-8-sig").splitlines())
-            return {label: Pairs(frame)}
+            return {label: read_lists(Path(label), counted=False, lines=data.decode("utf-8-sig").splitlines())}
         return {label: read_text(Text(label, data, SEPARATORS.get(ending), sep), wanted, header, notes)}
 
 

@@ -201,8 +201,9 @@ def read_text(text: Text, wanted: Wanted, header: bool | None, notes: list[str])
     if header is None:
         header = _is_header(text, names, wanted, where)
     places = wanted.among(names, where, HINT) if header else wanted.without_names(width, where)
-    used = [place for place in (places.user, places.item, places.rating) if place is not None]
-    frame = text.columns(sorted({*used}), width, first if header else first - 1)
+    used = {"user": places.user, "item": places.item, "rating": places.rating, "time": places.time}
+    used = {role: place for role, place in used.items() if place is not None}
+    frame = text.columns(sorted({*used.values()}), width, first if header else first - 1)
     if text.sep == UNIT and text.quoted:  # the separator inside quotes
         frame = frame.apply(lambda column: column.str.replace(UNIT, text.shown))
     if header:
@@ -212,9 +213,10 @@ def read_text(text: Text, wanted: Wanted, header: bool | None, notes: list[str])
             raise DataError(f"{label}, line {line}: the header stands here again: remove it")
     else:
         _doubt(text, frame, places, width, wanted, notes)
-    pairs = frame[used].set_axis(["user", "item", "rating"][:len(used)], axis=1)
-    name = "" if places.rating is None else names[places.rating] if header else f"column {places.rating}"
-    return Pairs(pairs, name, tuple(names[place] for place in places.others), places.time is not None)
+    pairs = frame[[*used.values()]].set_axis([*used], axis=1)
+    rating, time = ("" if place is None else names[place] if header else f"column {place}"
+                    for place in (places.rating, places.time))
+    return Pairs(pairs, rating, tuple(names[place] for place in places.others), time)
 
 
 def _is_header(text: Text, names: list[str], wanted: Wanted, where: str) -> bool:
