@@ -6,14 +6,17 @@ from . import pinned  # before torch
 from .data import Interactions, Split
 from .datasets import CATALOG, DataError, DataWarning, load, statistics
 from .distillation import distill
-from .evaluate import METRICS, evaluate, per_user, recommend
+from .evaluate import METRICS, evaluate, per_user
+from .fit import Fit, load_fit
 from .methods import METHODS, Distiller, OnEntities, OnLists, Sum
 from .models import MF, Given, LightGCN, Lists
 from .popularity import popular_items, popularity_groups
+from .recommend import recommend
 from .run import Run, split_of
 from .schedule import RunsFailed, compute
+from .served import Served, load_model, serve
 from .store import Result
-from .train import Fit, train
+from .train import train
 
 try:
     __version__ = version("rkd")
@@ -21,6 +24,6 @@ except PackageNotFoundError:  # a checkout on the path, not installed
     __version__ = "0.2.0"
 
 __all__ = ["CATALOG", "METHODS", "METRICS", "MF", "DataError", "DataWarning", "Distiller", "Fit", "Given",
-           "Interactions", "LightGCN", "Lists", "OnEntities", "OnLists", "Result", "Run", "RunsFailed", "Split", "Sum",
-           "compute", "distill", "evaluate", "load", "per_user", "popular_items", "popularity_groups", "recommend",
-           "split_of", "statistics", "train"]
+           "Interactions", "LightGCN", "Lists", "OnEntities", "OnLists", "Result", "Run", "RunsFailed", "Served",
+           "Split", "Sum", "compute", "distill", "evaluate", "load", "load_fit", "load_model", "per_user",
+           "popular_items", "popularity_groups", "recommend", "serve", "split_of", "statistics", "train"]

@@ -13,7 +13,7 @@ from .tuned import COMMON, tuned
 def distill(teacher, split: Split, method: str | type[Method], *, backbone: str = "mf", dim: int = 10, seed: int = 0,
             lr: float | None = None, l2: float | None = None, weight: float | None = None, epochs: int = 500,
             batch_size: int | None = None, device: str = "auto", progress: bool = True, callback=None,
-            evaluate_every: int = 5, patience: int = 20, **settings) -> Fit:
+            resume: Fit | None = None, evaluate_every: int = 5, patience: int = 20, **settings) -> Fit:
     """Train a student of ``dim`` with the teacher's help.
 
     teacher  : a model, (user factors [n_users, d_t], item factors [n_items, d_t]) from anywhere, or rkd.Lists.
@@ -34,5 +34,5 @@ def distill(teacher, split: Split, method: str | type[Method], *, backbone: str 
     chosen = {name: defaults[name] if value is None else value for name, value in given.items()}
     device = resolve_device(device)
     return train(BACKBONES[backbone](split, dim, seed), split, **chosen, epochs=epochs, seed=seed, device=device,
-                 progress=progress, callback=callback, evaluate_every=evaluate_every, patience=patience,
+                 progress=progress, callback=callback, resume=resume, evaluate_every=evaluate_every, patience=patience,
                  distiller=partial(made, fixed(teacher, split, device), **settings))

@@ -27,8 +27,8 @@ from .run import Run, split_of
 from .train import Fit
 
 KS = (10, 20)
-# What these decide is in the key itself: the method's class, its settings, the pairs of the data.
-DECIDED = ("rkd.methods", "rkd.tuned", "rkd.datasets", "rkd.datasets.synthetic")
+# What these decide is in the key itself: the method's class, its settings, the pairs of the data; or it is no weight.
+DECIDED = ("rkd.methods", "rkd.tuned", "rkd.datasets", "rkd.datasets.synthetic", "rkd.served", "rkd.archive")
 
 
 @dataclass
