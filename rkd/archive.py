@@ -18,7 +18,7 @@ TEXT = ".json"  # ends the name of an array that is the UTF-8 of JSON
 
 def write(path: Path, arrays: dict[str, np.ndarray], about: dict) -> None:
     """Write arrays by name and ``about``, plain values, into a file."""
-    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     words = json.dumps(about)
     content = save(arrays, {"format": FORMAT, "about": words, "checksum": _checksum(arrays, words)})
     write_whole(path, lambda scratch: scratch.write_bytes(content))

@@ -22,18 +22,19 @@ def _npz(model, path: Path) -> None:
 
 
 def _text(role: str, ids: np.ndarray) -> np.ndarray:
-    """Ids as NumPy holds them without pickle: numbers, or text of equal width."""
+    """Ids as NumPy holds them without pickle: numbers, or text, all of the width of the longest."""
     if ids.dtype != object:
         return ids
     values = ids.tolist()
-    if not all(isinstance(one, str) and not one.endswith("\0") for one in values):
-        raise ValueError(f"some {role} ids are text, some are not: no NumPy array holds them all; "
-                         "export to .safetensors")
-    longest = max(map(len, values), default=0)
+    longest = max((len(one) for one in values if isinstance(one, str)), default=0)
     if 4 * len(values) * longest > WIDEST:
         raise ValueError(f"the longest {role} id has {longest} letters, and NumPy gives every id as many: export to "
                          ".safetensors")
-    return np.array(values, dtype=str)
+    array = np.array(values)
+    if array.dtype == object or array.tolist() != values:
+        raise ValueError(f"no NumPy array holds the {role} ids as they are (text and numbers together, or text that "
+                         "ends with a zero byte): export to .safetensors")
+    return array
 
 
 def _faiss(model, path: Path) -> None:

@@ -102,7 +102,7 @@ def put_back(source: Fit, fit: Fit, optimizer: torch.optim.Adam, generator: Gene
         method.put_back(copies.get("method", {}))
     for name in TOLD:
         setattr(fit, name, getattr(source, name))
-    fit.history = [*source.history]
+    fit.history, fit.state = [*source.history], state
     return copies["best"], state["best_ndcg"].item()
 
 

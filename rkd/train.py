@@ -58,7 +58,7 @@ def train(model: MF, split: Split, *, lr: float = 1e-3, l2: float = 1e-2, epochs
     fit.method = method.label if method else type(objective).__name__
 
     best, best_ndcg, epoch_seconds = snapshot(model), -1.0, 0.0
-    if not (resume or model.fresh):
+    if len(split.valid) and not resume and not model.fresh:
         best_ndcg = validate(model, split)["ndcg@10"]
     optimizer = adam(model, lr, method)
     if resume:
