@@ -17,7 +17,7 @@ from pathlib import Path
 from scipy import sparse
 
 from ..data import Interactions
-from ..files import cache_folder
+from ..files import cache_folder, expanded
 from .assemble import assemble
 from .columns import Wanted
 from .errors import DataError, DataWarning
@@ -176,7 +176,7 @@ def load(source, *, threshold: float | None = None, repeats: str | None = None, 
             if options:
                 raise ValueError(f"{name} is read as published: {', '.join(options)} are for files of your own")
             return interactions() if name == "synthetic" else _load_named(name)
-        path = _found(Path(source).expanduser())
+        path = _found(expanded(source))
         parts = read_file(path, wanted, sep, header, notes)
         name = path.name
         while (stem := Path(name)).suffix.lower() in ENDINGS:
