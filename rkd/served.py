@@ -62,8 +62,9 @@ class Served(Given):
         if items is not None:
             chosen = self._chosen(items)
             return self._best(self._fold(chosen), chosen, torch.zeros(1, dtype=torch.int64), k, exclude_seen)[0]
+        user = plain(user)
         several = not isinstance(user, str) and isinstance(user, Iterable)
-        users = [plain(one) for one in user] if several else [plain(user)]
+        users = [plain(one) for one in user] if several else [user]
         rows = torch.tensor([self._row("user", one) for one in users], dtype=torch.int64)
         lists = self._best(self.factors()[0], self.seen, rows, k, exclude_seen)
         return dict(zip(users, lists)) if several else lists[0]
@@ -128,7 +129,10 @@ class Served(Given):
 
     def _row(self, role: str, one) -> int:
         known, one = self._rows[role], plain(one)
-        row = None if isinstance(one, bool) or not hasattr(one, "__hash__") else known.get(one)
+        try:
+            row = None if isinstance(one, bool) else known.get(one)
+        except TypeError:  # a list, say
+            row = None
         if row is None:
             way = "; for a new user: recommend(items=[…]), the items that it chose" if role == "user" else ""
             raise ValueError(f"{role} {one!r} is none of the {len(known)} that the model knows, such as "

@@ -121,7 +121,7 @@ def test_what_cannot_be_resumed_is_told(split, tmp_path):
     assert (tmp_path / "model").stat().st_size < 15_000
 
 
-# ----------------------------------------------------------------------------------------- a model that was trained once
+# ---------------------------------------------------------------------------------------- a model that was trained once
 
 @pytest.mark.parametrize("make", [MF, LightGCN])
 def test_a_second_training_never_gives_back_a_worse_model(make):
