@@ -1,4 +1,5 @@
-"""python -m rkd run | plan | data | methods | tune | bench | grade: the same functions from the command line."""
+"""python -m rkd run | recommend | plan | data | methods | tune | bench | grade: the same functions from the command
+line."""
 
 import argparse
 import inspect
@@ -19,8 +20,9 @@ from .limits import ABOVE_0, FROM_0, FROM_1, check
 from .methods import METHODS, method_of
 from .models import BACKBONES
 from .protocols import PROTOCOLS
-from .run import Run
+from .run import Run, split_of
 from .schedule import RunsFailed, compute
+from .served import load_model, serve
 from .train import LIMITS
 from .tune import tune
 
@@ -33,8 +35,8 @@ RUN_OPTIONS = {  # a field of Run → what the command line says of it
 
 
 NUMBERS = LIMITS | {  # what a number on the command line must be
-    "seed": FROM_0, "split_seed": FROM_0, "trials": FROM_1, "jobs": FROM_1, "threads": FROM_1, "seconds": ABOVE_0,
-    "total": ABOVE_0, "memory": FROM_1}
+    "seed": FROM_0, "split_seed": FROM_0, "k": FROM_1, "trials": FROM_1, "jobs": FROM_1, "threads": FROM_1,
+    "seconds": ABOVE_0, "total": ABOVE_0, "memory": FROM_1}
 
 
 class Parser(argparse.ArgumentParser):
@@ -101,7 +103,15 @@ def parser() -> argparse.ArgumentParser:
             sub.add_argument("--" + field.name.replace("_", "-"), type=kind, help=RUN_OPTIONS[field.name], **required)
     sub.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the method's own")
     sub.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
+    sub.add_argument("--save", type=Path, metavar="PATH", help="write the model, with the data's ids, into a file")
     sub.add_argument("--json", action="store_true", help="the last line is one JSON object")
+
+    sub = command("recommend", _recommend, "print a user's best items, from a model that was saved")
+    sub.add_argument("path", type=Path, metavar="PATH", help="of the model")
+    sub.add_argument("user", metavar="USER", nargs="?", help="the user's id")
+    sub.add_argument("--items", nargs="+", metavar="ITEM", help="instead, the ids of what a new user chose")
+    sub.add_argument("-k", type=number("k", int), default=10, help="how many (default: %(default)s)")
+    sub.add_argument("--json", action="store_true", help="one JSON object a line")
 
     sub = command("plan", _plan, "list the runs behind the tables and figures, with key, state and estimated seconds")
     sub.add_argument("--scale", default="laptop", help="smoke, laptop or paper (default: %(default)s)")
@@ -153,10 +163,26 @@ def _run(options) -> None:
     for name, value in result.metrics.items():
         print(f"{name:20} {value:11.4f} {result.valid_metrics[name]:12.4f}")
     print(f"best epoch {result.best_epoch} of {result.epochs}, {result.seconds_per_epoch:.3f} s each")
+    if options.save:
+        serve(result.model, split_of(run), {"run": run.as_dict()}).save(options.save)
     if options.json:
         shown = ("metrics", "valid_metrics", "epochs", "best_epoch", "seconds_per_epoch", "seconds", "key",
                  "provenance")
         _print_json(run.as_dict() | {"max_epochs": run.epochs} | {name: getattr(result, name) for name in shown})
+
+
+def _recommend(options) -> None:
+    model = load_model(options.path)
+
+    def named(text, ids):  # the id that is written so
+        return next((one for one in ids.tolist() if str(one) == text), text)
+
+    items = options.items and [named(text, model.item_ids) for text in options.items]
+    for item, score in model.recommend(named(options.user, model.user_ids), options.k, items=items):
+        if options.json:
+            _print_json({"item": item, "score": score})
+        else:
+            print(f"{score:10.4f}  {item}")
 
 
 def _plan(options) -> None:

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from .data import Split
 from .device import neutral
-from .given import fixed
 from .hits import Hits, ndcg, rank, recall
+from .limits import plain, whole
 from .popularity import popular_items
 
 
@@ -86,7 +86,7 @@ def evaluate(model, split: Split, on: str = "test", ks: Sequence[int] = (10, 20)
 
     model : an rkd model, or whatever rkd.Given takes: (user factors, item factors), a model of another library, ….
     on    : "valid" or "test". Users without items there are left out of every average.
-    ks    : lengths of the lists.
+    ks    : lengths of the lists, or one.
 
     Returns "NAME@K" for each of METRICS and each K, and once "users", how many are averaged over, and
     "unpopular_share", that of the held-out items themselves.
@@ -94,7 +94,8 @@ def evaluate(model, split: Split, on: str = "test", ks: Sequence[int] = (10, 20)
     Ties of score go to the lower item id, whatever the device. A list is shorter than K only where the user has
     fewer unseen items; places left empty count as misses. Raises what hits.rank does.
     """
-    found = rank(model, split, on, _longest(ks))
+    ks = lengths(ks)
+    found = rank(model, split, on, max(ks))
     unpopular = ~popular_items(split.train.item_counts)
     result = {"users": len(found.users),
               "unpopular_share": unpopular[found.held_out].to(found.hits.dtype).mean().item()}
@@ -107,18 +108,20 @@ def per_user(model, split: Split, on: str = "test", ks: Sequence[int] = (10, 20)
 
     "users" holds their ids. Metrics of all lists together are left out.
     """
-    found = rank(model, split, on, _longest(ks))
+    ks = lengths(ks)
+    found = rank(model, split, on, max(ks))
     values = {f"{name}@{k}": metric(found, k) for k in ks for name, metric in METRICS.items()}
     return {"users": found.users} | {name: value for name, value in values.items() if value.dim()}
 
 
-def _longest(ks: Sequence[int]) -> int:
-    if not ks or min(ks) < 1:
-        raise ValueError(f"ks must hold list lengths of 1 or more, not {tuple(ks)}")
-    return max(ks)
-
-
-@neutral()
-def recommend(model, split: Split, users: Tensor, k: int) -> Tensor:
-    """The k best unseen items of each user, best first: [len(users), k] int64 (−1: no more items)."""
-    return fixed(model, split).top(users, k, exclude=split.train)
+def lengths(ks) -> tuple[int, ...]:
+    """Lengths of lists, of a sequence, an array or one number. Raises ValueError where there is none, or one is no
+    whole number of 1 or more."""
+    ks = plain(ks)
+    try:
+        found = tuple(whole("k", k) for k in (ks if hasattr(ks, "__len__") else [ks]))
+    except ValueError:
+        found = ()
+    if not found:
+        raise ValueError(f"ks must hold lengths of lists, whole numbers of 1 or more, as (10, 20) does, not {ks!r}")
+    return found

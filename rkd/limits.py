@@ -27,3 +27,11 @@ def check(name: str, value, limit: Limit) -> None:
     words, holds = limit
     if isinstance(value, float) and not math.isfinite(value) or not holds(value):
         raise ValueError(f"{name} must be {words}, not {value!r}")
+
+
+def whole(name: str, value) -> int:
+    """A whole number of 1 or more, as Python's own; 10.0 is one. Raises ValueError for anything else."""
+    number = plain(value)
+    if isinstance(number, bool) or not isinstance(number, (int, float)) or number % 1 or number < 1:
+        raise ValueError(f"{name} must be a whole number of 1 or more, not {value!r}")
+    return int(number)

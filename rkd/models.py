@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from .data import Interactions, Split
 from .device import neutral
 from .kernels import ItemLists, list_scores, rows, scores_by_rows, weighted_sums
+from .limits import plain
 from .ranking import top_k, top_k_within
 
 
@@ -71,10 +72,19 @@ class MF(nn.Module, Model):
         if dim < 1:
             raise ValueError(f"dim must be 1 or more, not {dim}")
         self.n_users, self.n_items, self.dim = split.n_users, split.n_items, dim
-        generator = torch.Generator().manual_seed(seed)
-        table = torch.cat([nn.init.xavier_uniform_(torch.empty(n, dim), generator=generator)
-                           for n in (self.n_users, self.n_items)])
-        self.table = nn.Parameter(table)
+        self.seed = plain(seed)
+        self.table = nn.Parameter(self.initial())
+
+    def initial(self) -> Tensor:
+        """The table that the seed begins with: [n_users + n_items, d]."""
+        generator = torch.Generator().manual_seed(self.seed)
+        return torch.cat([nn.init.xavier_uniform_(torch.empty(n, self.dim), generator=generator)
+                          for n in (self.n_users, self.n_items)])
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the table is still the one that its seed began with."""
+        return torch.equal(self.table.detach().cpu(), self.initial())
 
     @property
     def output(self) -> Tensor:

@@ -27,10 +27,10 @@ from .run import Run, split_of
 from .train import Fit
 
 KS = (10, 20)
-# What these decide is in the key itself: the method's class, its settings, the pairs of the data.
+# What these decide is in the key itself: the method's class, its settings, the pairs of the data; or it is no weight.
 # And a run's models are its own: how those from elsewhere are read and looked at changes none.
-DECIDED = ("rkd.methods", "rkd.tuned", "rkd.datasets", "rkd.datasets.synthetic", "rkd.protocols", "rkd.alignment",
-           "rkd.arrays", "rkd.door", "rkd.foreign")
+DECIDED = ("rkd.methods", "rkd.tuned", "rkd.datasets", "rkd.datasets.synthetic", "rkd.protocols", "rkd.served",
+           "rkd.archive", "rkd.alignment", "rkd.arrays", "rkd.door", "rkd.foreign")
 
 
 @dataclass

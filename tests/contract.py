@@ -22,6 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import rkd
 from rkd import METHODS, MF, Given, LightGCN, Lists, Sum
+from rkd.archive import flat
 from rkd.batch import Batch
 from rkd.datasets.synthetic import interactions, world
 from rkd.device import fixed_shapes
@@ -221,7 +222,19 @@ def check_fixed_shapes(method, **settings):
                 assert len(one.operations) > 20
 
 
-CHECKS = (check_description, check_loss, check_seed, check_changes_nothing, check_sum, check_training,
+def check_resume(method, **settings):
+    """Four epochs and then three more are seven, to the bit: what outlives an epoch is in ``keeps``."""
+    def fit(epochs, resume=None):
+        return rkd.distill(a_teacher(), small_split(), method, dim=4, lr=1e-2, l2=1e-2, weight=0.5, evaluate_every=1,
+                           batch_size=256, device="cpu", progress=False, epochs=epochs, resume=resume, **settings)
+
+    at_once, resumed = fit(7), fit(7, resume=fit(4))
+    assert resumed.history == at_once.history, "training resumes with other numbers: is an attribute not in keeps?"
+    for name, tensor in flat(at_once.state, "state").items():
+        assert torch.equal(tensor, flat(resumed.state, "state")[name]), f"training resumes with another {name}"
+
+
+CHECKS = (check_description, check_loss, check_seed, check_changes_nothing, check_sum, check_training, check_resume,
           check_fixed_shapes)
 
 

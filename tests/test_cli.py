@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from runs_helpers import METRICS, computed, files, python
 
-from rkd import METHODS, Run
+from rkd import METHODS, Run, load_model
 from rkd.__main__ import RUN_OPTIONS, _advice, _print_json, main, parse_settings
 
 
@@ -184,3 +184,31 @@ def test_tuning(tmp_path, capsys):
 def test_json_is_strict(capsys):
     _print_json({"a": float("nan"), "b": {"c": float("inf"), "d": 1.5}, "e": [1]})
     assert capsys.readouterr().out == '{"a": null, "b": {"c": null, "d": 1.5}, "e": [1]}\n'
+
+
+def test_a_saved_run_recommends_by_own_ids(tmp_path, capsys):
+    """Users of two tastes; what is printed is what the library says."""
+    path, model = tmp_path / "own.csv", tmp_path / "model.safetensors"
+    path.write_text("user,item\n" + "".join(f"u{u},{u % 2}{i:02}\n" for u in range(40) for i in range(u % 9, 20)))
+    run = ["run", "--dataset", str(path), "--epochs", "5", "--dim", "2", "--device", "cpu", "--save", str(model)]
+    assert main(run) == 0
+    served, _ = load_model(model), capsys.readouterr()
+    assert main(["recommend", str(model), "u3", "-k", "4"]) == 0
+    expected = served.recommend("u3", 4)
+    assert capsys.readouterr().out == "".join(f"{score:10.4f}  {item}\n" for item, score in expected)
+    chosen = [str(item) for item, _ in served.recommend("u3", 2, exclude_seen=False)]
+    assert main(["recommend", str(model), "--items", *chosen, "--json"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    items = [item for item, _ in served.recommend("u3", 2, exclude_seen=False)]
+    assert [(line["item"], line["score"]) for line in lines] == served.recommend(items=items)
+    assert served.about["run"]["dim"] == 2
+    for arguments, message in ((["u77"], "user 'u77' is none of the 40"), ([], "one of the two"),
+                               (["u3", "-k", "0"], "argument -k: must be at least 1, not 0"),
+                               (["--items", "zz"], "item 'zz' is none of the 40")):
+        assert main(["recommend", str(model), *arguments]) == 2
+        out, error = capsys.readouterr()
+        assert out == "" and error.startswith("rkd: ") and error.count("\n") == 1 and message in error
+    for other, message in ((path, "no model that rkd saved"), (tmp_path / "none", "No such file"), (tmp_path, "dir")):
+        assert main(["recommend", str(other), "u3"]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("rkd: ") and error.count("\n") == 1 and message in error

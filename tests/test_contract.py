@@ -228,6 +228,19 @@ class Talking(MSE):
         return {"norm": student.table.norm()}
 
 
+class Counting(MSE):
+    """What it counts outlives an epoch, and keeps does not say so."""
+
+    epochs = 0
+
+    def begin_epoch(self, student, epoch):
+        super().begin_epoch(student, epoch)
+        self.epochs += 1
+
+    def user_loss(self, scores, target):
+        return super().user_loss(scores, target) * self.epochs
+
+
 class Deaf(Three):
     """Its settings do not reach the parts."""
 
@@ -246,7 +259,7 @@ class Deaf(Three):
     (Distinct, "shapes depend on what is in a batch"), (Unknown, "search names 'items', which is no setting"),
     (Orphan, "taught_by is 'none', which teaches nobody"),
     (Needy, "of a teacher without embeddings it only says 'bad teacher'"),
-    (Deaf, "the parts have other settings"),
+    (Deaf, "the parts have other settings"), (Counting, "is an attribute not in keeps"),
 ])
 def test_what_breaks_the_contract_is_told(method, message):
     with pytest.raises(AssertionError, match=message):

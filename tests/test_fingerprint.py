@@ -94,7 +94,7 @@ def nothing(key):
     ("neighbours.py", of("nkd", "mkd")),
     ("popularity.py", lambda key: key == "metrics" or key[1] in ("unkd", "mkd")),
     ("losses.py", every_fit), ("sampling.py", every_fit), ("train.py", every_fit), ("batch.py", every_fit),
-    ("distillation.py", every_fit), ("run.py", every_fit),
+    ("distillation.py", every_fit), ("run.py", every_fit), ("fit.py", every_fit), ("served.py", nothing),
     ("evaluate.py", metrics_alone),
     ("hits.py", everything), ("models.py", everything), ("ranking.py", everything), ("kernels.py", everything),
     ("data.py", everything), ("device.py", everything),

@@ -87,6 +87,8 @@ class Distiller(Method, kw_only=False):
     split: Split
     generator: Generator
 
+    keeps = ()  # the attributes that begin_epoch makes in one epoch and leaves in another: tensors, or lists of them
+
     def __post_init__(self):
         for name, value in self.check({name: getattr(self, name) for name in self.settings()}).items():
             setattr(self, name, value)
@@ -110,6 +112,15 @@ class Distiller(Method, kw_only=False):
     def loss(self, student: MF, batch: Batch) -> Tensor:
         """The distillation loss of one step, a scalar."""
         raise TypeError(f"{type(self).__name__} must define loss(student, batch)")
+
+    def state(self) -> dict:
+        """What ``keeps`` names, by name: with its parameters and the generator all that going on later needs."""
+        return {name: getattr(self, name) for name in self.keeps}
+
+    def put_back(self, state: dict) -> None:
+        """Take up a ``state``."""
+        for name, value in state.items():
+            setattr(self, name, value)
 
     @cached_property
     def everyone(self) -> Tensor:
@@ -258,6 +269,13 @@ class Sum(Distiller):
     def begin_epoch(self, student, epoch):
         for term in self.terms.values():
             term.begin_epoch(student, epoch)
+
+    def state(self):
+        return {part: term.state() for part, term in self.terms.items()}
+
+    def put_back(self, state):
+        for part, of_term in state.items():
+            self.terms[part].put_back(of_term)
 
     def report(self, student):
         return {name: value for term in self.terms.values() for name, value in term.report(student).items()}

@@ -34,6 +34,8 @@ class CD(OnLists):
     t2: float = 0.0
     refresh: int = 5
 
+    keeps = "ranked", "probability"
+
     def prepare(self):
         if self.guide == "teacher":
             self.rank_by(self.teacher)

@@ -41,6 +41,8 @@ class SLD(OnLists):
     pool: int = 100
     refresh: int = 5
 
+    keeps = ("union",)
+
     def prepare(self):
         if self.q > 2 * self.pool:
             raise ValueError(f"{self.q} items cannot be drawn from two rankings of {self.pool} each")
