@@ -4,10 +4,12 @@ import torch
 from torch import Tensor
 
 from .data import Split
+from .device import neutral
 from .given import fixed
 from .limits import plain, whole
 
 
+@neutral()
 def recommend(model, split: Split, users, k: int) -> Tensor:
     """The k best unseen items of each user, best first: [len(users), k] int64 row numbers, −1: no more items.
 

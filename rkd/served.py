@@ -11,6 +11,7 @@ from torch import Tensor
 
 from . import archive
 from .data import Interactions, Split
+from .device import neutral
 from .export import EXPORTS
 from .fold_in import FoldIn
 from .given import Given, fixed
@@ -30,22 +31,15 @@ class Served(Given):
     """
 
     def __init__(self, factors, seen: Interactions, inputs=None, about: dict | None = None):
-        super().__init__(factors, inputs)
+        users, items = map(len, factors)
+        super().__init__(factors, inputs, user_ids=np.arange(users) if seen.user_ids is None else seen.user_ids,
+                         item_ids=np.arange(items) if seen.item_ids is None else seen.item_ids)
         if (self.n_users, self.n_items) != (seen.n_users, seen.n_items):
             raise ValueError(f"the model is of {self.n_users} users and {self.n_items} items, the pairs are of "
                              f"{seen.n_users} and {seen.n_items}")
         self.seen, self.about = seen, about or {}
 
-    @property
-    def user_ids(self) -> np.ndarray:
-        """The users' ids, in the order of the rows of the factors: [n_users]."""
-        return np.arange(self.n_users) if self.seen.user_ids is None else self.seen.user_ids
-
-    @property
-    def item_ids(self) -> np.ndarray:
-        """The items' ids: [n_items]."""
-        return np.arange(self.n_items) if self.seen.item_ids is None else self.seen.item_ids
-
+    @neutral()
     def recommend(self, user=None, k: int = 10, *, items: Iterable | None = None,
                   exclude_seen: bool = True) -> Scored | dict[object, Scored]:
         """The k best items of a user, as a list of (item's id, score), best first; shorter where there are no more.
@@ -69,6 +63,7 @@ class Served(Given):
         lists = self._best(self.factors()[0], self.seen, rows, k, exclude_seen)
         return dict(zip(users, lists)) if several else lists[0]
 
+    @neutral()
     def fold_in(self, items: Iterable) -> Tensor:
         """A vector for a new user who chose these items, by their ids: [d], to score items as the trained users' do.
         See FoldIn. Raises ValueError for an unknown id, or no item."""
@@ -107,6 +102,10 @@ class Served(Given):
         if path.suffix not in EXPORTS:
             raise ValueError(f"{path} must end in {', '.join(EXPORTS)}")
         EXPORTS[path.suffix](self, path)
+
+    def aligned(self, split: Split) -> Given:
+        """See Given; what each user has seen is left behind."""
+        return Given(self.factors(), self.inputs(), user_ids=self.user_ids, item_ids=self.item_ids).aligned(split)
 
     def to(self, device) -> "Served":
         def moved(tables):
@@ -164,6 +163,7 @@ class Served(Given):
                 for row in zip(lists.tolist(), scores)]
 
 
+@neutral()
 def serve(model, split: Split, about: dict | None = None) -> Served:
     """A model with the split's ids and training pairs, on the CPU: to recommend from, save and export.
 
@@ -180,6 +180,7 @@ def serve(model, split: Split, about: dict | None = None) -> Served:
                   said | (about or {}))
 
 
+@neutral()
 def load_model(path) -> Served:
     """The model in a file that ``save`` wrote. Raises ValueError where the file is damaged or another."""
     return served_of(*archive.read(Path(path)))
