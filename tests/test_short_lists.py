@@ -51,7 +51,7 @@ def same_draws(monkeypatch):
 
 
 CASES = [("rd", {}), ("rd", dict(warmup=0)), ("cd", {}), ("cd", dict(guide="teacher")), ("rrd", {}), ("sld", {}),
-         ("unkd", dict(groups=1)), ("cpd", dict(dropout=0.0))]
+         ("unkd", dict(groups=1)), ("cpd", dict(dropout=0.0)), ("rce-kd", {})]
 
 
 @pytest.mark.parametrize("name, settings", CASES)
@@ -71,7 +71,7 @@ def test_a_user_with_nearly_everything_changes_nobody_elses_lists(name, settings
     own = method.loss(student, Batch(users, users, users + 1))
     own.backward()
     assert own.item() > 0 and own.isfinite() and student.table.grad.isfinite().all() and student.table.grad[bot].any()
-    if name not in ("sld", "unkd"):  # which keep other places
+    if name not in ("sld", "unkd", "rce-kd"):  # which keep other places
         counted = {"rd": lambda: method.position_weight[bot] > 0, "cpd": lambda: drawn[bot] >= 0}.get(
             name, lambda: method.extra["present"][bot].bool())()
         ranked = brute_ranking(product(teacher), split)[bot]
@@ -89,7 +89,8 @@ def test_rds_weights_are_of_the_places_that_there_are(same_draws):
         np.testing.assert_allclose(method.position_weight[user], expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["rd", "cd", "rrd", "de-rrd", "pd-cd", "unkd", "cpd", "sld", "stratified-sld", "mkd"])
+@pytest.mark.parametrize("name", ["rd", "cd", "rrd", "de-rrd", "pd-cd", "unkd", "cpd", "sld", "stratified-sld", "mkd",
+                                  "rce-kd", "dcd", "ir-rrd"])
 def test_six_users_and_eight_items_will_do(name):
     """With the default settings, all of which ask for more items than there are."""
     dense = np.array([[(3 * u + 5 * k + u * k) % 8 in (1, 2, 4, 7) or k == u for k in range(8)] for u in range(6)])
