@@ -81,7 +81,7 @@ def test_half_of_the_teachers_items_in_a_by_hand():
 
 @pytest.mark.parametrize("settings", [
     {"k": 3, "n_samples": 4, "pool": 8}, {"k": 5, "n_samples": 2, "pool": 5, "beta": 0.7, "tau": 2.0},
-    {"k": 12, "n_samples": 30, "pool": 30, "tau": 0.5}, {}])
+    {"k": 12, "n_samples": 30, "pool": 30, "tau": 0.5}, {"k": 4, "n_samples": 9, "pool": 30}, {}])
 def test_lists_and_loss_by_loops(world, settings, device):
     """Whoever has fewer items has shorter lists; a list holds for the epoch, the scores are of the moment."""
     split, teacher, student = world
