@@ -77,10 +77,18 @@ class ItemLists:
     """A list of items for every user, as long for all: ``items`` [n_users, L] int64, in any order, repeats allowed.
 
     Made once for an epoch's draws, so that what a step needs of them can be prepared once as well.
+    of_users : the other way round, a list of users for every item; then read "user" for "item" here, and "item" for
+               "user".
     """
 
-    def __init__(self, items: Tensor, n_items: int):
-        self.items, self.n_items = items.int(), n_items  # [n_users, L]
+    def __init__(self, items: Tensor, n_items: int, of_users: bool = False):
+        self.items, self.n_items, self.of_users = items.int(), n_items, of_users  # [n_users, L]
+
+    def halves(self, table: Tensor) -> tuple[Tensor, Tensor]:
+        """(rows of those who have a list, rows of what is listed) of a table [n_users + n_items, d], users first."""
+        if self.of_users:
+            return table[self.n_items:], table[:self.n_items]
+        return table[:len(self.items)], table[len(self.items):]
 
     def columns(self, users: Tensor | None) -> tuple[Tensor, Tensor]:
         """(offsets [n + 1], columns [n · L]) of these users' lists, None: everyone's, as the rows of a CSR matrix."""
@@ -119,29 +127,29 @@ class _ListScores(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, table: Tensor, users: Tensor | None, lists: ItemLists) -> Tensor:
-        n_users = len(lists.items)
-        u = table[:n_users] if users is None else table.index_select(0, users)
+        u, listed = lists.halves(table)
+        u = u if users is None else u.index_select(0, users)
         ctx.table, ctx.lists, ctx.users, ctx.pattern = table, lists, users, lists.columns(users)
-        return _products(u, table[n_users:], *ctx.pattern)
+        return _products(u, listed, *ctx.pattern)
 
     @staticmethod
     def backward(ctx, grad: Tensor):
-        table, lists, users, total = ctx.table, ctx.lists, ctx.users, gradient(ctx.table)
-        n_users, length = lists.items.shape
-        pulls = weighted_sums(*ctx.pattern, grad.flatten(), table[n_users:])  # [n, d]
+        lists, users, n_users = ctx.lists, ctx.users, len(ctx.lists.items)
+        (u, listed), (of_users, of_listed) = lists.halves(ctx.table), lists.halves(gradient(ctx.table))
+        pulls = weighted_sums(*ctx.pattern, grad.flatten(), listed)  # [n, d]
         if users is None:
             of_all = grad
-            total[:n_users] += pulls
+            of_users += pulls
         else:
-            total.index_add_(0, users, pulls)
+            of_users.index_add_(0, users, pulls)
             if n_users > WHOLE * len(users):
-                pushes = (grad[:, :, None] * table.index_select(0, users)[:, None]).flatten(0, 1)  # [n · L, d]
-                total[n_users:].index_add_(0, ctx.pattern[1].long(), pushes)
+                pushes = (grad[:, :, None] * u.index_select(0, users)[:, None]).flatten(0, 1)  # [n · L, d]
+                of_listed.index_add_(0, ctx.pattern[1].long(), pushes)
                 return None, None, None
-            of_all = grad.new_zeros(n_users, length).index_add_(0, users, grad)
+            of_all = grad.new_zeros(lists.items.shape).index_add_(0, users, grad)
         # gathered by item: several times faster than scattered, for each user once
         offsets, owners, places = lists.by_item
-        total[n_users:] += weighted_sums(offsets, owners, of_all.flatten().index_select(0, places), table[:n_users])
+        of_listed += weighted_sums(offsets, owners, of_all.flatten().index_select(0, places), u)
         return None, None, None
 
 
@@ -152,14 +160,16 @@ def list_scores(table: Tensor, users: Tensor | None, lists: ItemLists) -> Tensor
     if _sparse(table, lists):
         return _ListScores.apply(table, users, lists)
     items = lists.items if users is None else lists.items.index_select(0, users)
-    return scores_by_rows(table, users, items, len(lists.items))
+    return scores_by_rows(table, users, items, len(lists.items), lists.of_users)
 
 
-def scores_by_rows(table: Tensor, users: Tensor | None, items: Tensor, n_users: int) -> Tensor:
-    """The formula of ``list_scores``, on any device: items [n, L], a list for each of users [n], None for everyone."""
+def scores_by_rows(table: Tensor, users: Tensor | None, items: Tensor, n_users: int, of_users: bool = False) -> Tensor:
+    """The formula of ``list_scores``, on any device: items [n, L], a list for each of users [n], None for everyone.
+    of_users : as for ItemLists."""
+    own, listed = (len(table) - n_users, 0) if of_users else (0, n_users)  # where their rows begin
     if users is None:
         users = torch.arange(n_users, device=table.device)
-    return (rows(table, items + n_users) @ rows(table, users)[:, :, None]).squeeze(2)
+    return (rows(table, items + listed) @ rows(table, users + own)[:, :, None]).squeeze(2)
 
 
 def half_square(triples: Tensor) -> Tensor:

@@ -83,3 +83,10 @@ def seen(train: Interactions, users: Tensor, items: Tensor) -> Tensor:
     keys = pad(keys, (0, 1), value=-1)  # what is beyond the last is found here, and is none
     wanted = users[:, None] * train.n_items + items
     return keys[torch.searchsorted(keys[:-1], wanted)] == wanted
+
+
+def among(items: Tensor, lists: Tensor) -> Tensor:
+    """Which of a row's items the same row of ``lists`` has: [n, M] and [n, K] → bool [n, M]; −1 is no item."""
+    lists = lists.sort(1).values
+    place = torch.searchsorted(lists, items.contiguous()).clamp(max=lists.shape[1] - 1)
+    return (lists.gather(1, place) == items) & (items >= 0)

@@ -13,7 +13,8 @@ from rkd.methods import DE, RRD
 pytestmark = pytest.mark.usefixtures("untuned")
 
 DISTIL = [name for name, method in METHODS.items() if issubclass(method, Distiller)]
-FROM_LISTS = ["rd", "cd", "rrd", "pd-cd", "unkd", "sld", "stratified-sld"]
+FROM_LISTS = ["rd", "cd", "rrd", "pd-cd", "unkd", "sld", "stratified-sld", "rce-kd"]
+BOTH_SIDES = ["dcd", "ir-rrd"]  # the user side learns from lists, the item side does not: test_by_item.py
 
 
 class MSE(OnLists):
@@ -103,7 +104,7 @@ def test_those_that_learn_from_lists():
         assert learns_from_lists(METHODS["mkd"], **parts) == (len(parts) == 2)
 
 
-@pytest.mark.parametrize("name", [name for name in DISTIL if name not in FROM_LISTS])
+@pytest.mark.parametrize("name", [name for name in DISTIL if name not in FROM_LISTS + BOTH_SIDES])
 def test_those_that_need_embeddings_say_so(name):
     """By the name of the part that does, and with those that would do instead."""
     need = {"de-rrd": "DE", "mkd": "NKD", "stratified-mkd": "NKD"}.get(name, METHODS[name].label)

@@ -35,7 +35,7 @@ MANY = WHOLE * len(USERS)  # above so many users, list_scores scatters
 
 def by_rows(table, users, lists):
     items = lists.items if users is None else lists.items[users]
-    return scores_by_rows(table, users, items, len(lists.items))
+    return scores_by_rows(table, users, items, len(lists.items), lists.of_users)
 
 
 SCORES = pytest.mark.parametrize("scores", [list_scores, by_rows])
@@ -94,23 +94,29 @@ def test_places_of_values_are_those_of_a_stable_sort():
 
 
 @SCORES
+@pytest.mark.parametrize("of_users", [False, True])
 @pytest.mark.parametrize("length", [1, 5, N_ITEMS + 3])
 @pytest.mark.parametrize("n_users, users", [(MANY, USERS), (MANY + 1, USERS), (6, [3, 0, 5, 1, 2, 4]), (40, [39]),
                                             (6, None)])
-def test_scores_of_lists_are_autograds_to_their_gradients(scores, n_users, users, length, device):
-    """Of users' and of items' rows, from nothing and onto a gradient that was there, twice each; in float64."""
+def test_scores_of_lists_are_autograds_to_their_gradients(scores, n_users, users, length, of_users, device):
+    """Of users' and of items' rows, from nothing and onto a gradient that was there, twice each; in float64. Lists of
+    users for items are the same where what is listed comes first in the table."""
+    def turned(x):
+        return x.roll(N_ITEMS, 0) if of_users else x
+
     table, items = normal(n_users + N_ITEMS, 4, device=device), some_lists(n_users, length, device)
     users = None if users is None else torch.tensor(users, device=device)  # None: everyone
     weight = normal(n_users if users is None else len(users), length, device=device, seed=3)
-    lists, mine, plain = ItemLists(items, N_ITEMS), table.clone().requires_grad_(), table.double().requires_grad_()
+    lists = ItemLists(items, N_ITEMS, of_users)
+    mine, plain = turned(table).clone().requires_grad_(), table.double().requires_grad_()
     for start in (None, normal(*table.shape, device=device, seed=2)):
-        mine.grad, plain.grad = (None, None) if start is None else (start.clone(), start.double())
+        mine.grad, plain.grad = (None, None) if start is None else (turned(start).clone(), start.double())
         for _ in range(2):
             found, expected = scores(mine, users, lists), plain_scores(plain, users, items)
             assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
             (weight * found.square()).sum().backward()
             (weight * expected.square()).sum().backward()
-            assert_close(mine.grad.double(), plain.grad, rtol=1e-5, atol=1e-4)
+            assert_close(mine.grad.double(), turned(plain.grad), rtol=1e-5, atol=1e-4)
 
 
 def test_scores_by_rows_take_a_list_for_each_of_the_users(device):

@@ -10,7 +10,8 @@ from rkd.train import train_epoch
 
 DISTIL = {name: method for name, method in METHODS.items() if issubclass(method, Distiller)}
 EVERY = {"none": None} | DISTIL
-FROM_LISTS = ["rd", "cd", "rrd", "unkd", "sld", "stratified-sld"]
+FROM_LISTS = ["rd", "cd", "rrd", "unkd", "sld", "stratified-sld", "rce-kd"]
+RENEWED = {"rce-kd": {"refresh": 5}}  # by default each epoch
 
 
 def test_off_the_cpu_no_step_of_the_plain_student_waits():
@@ -20,10 +21,11 @@ def test_off_the_cpu_no_step_of_the_plain_student_waits():
 
 @pytest.mark.parametrize("name", EVERY)
 def test_off_the_cpu_no_epoch_waits(name):
-    """Epoch 2, when no student's ranking is renewed (CD and SLD do that every fifth, and wait there)."""
+    """Epoch 2, when no student's ranking is renewed (CD and SLD do that every fifth, DCD every third; they wait
+    there)."""
     for lists in (False, True)[:1 + (name in FROM_LISTS)]:
         with contract.as_on_a_gpu():
-            state, method = training(EVERY[name], lists=lists)
+            state, method = training(EVERY[name], lists=lists, **RENEWED.get(name, {}))
             with contract.Recorder() as recorder:
                 train_epoch(*state, 2, 1e-2, 512, method, 0.5)
         assert not recorder.waits()

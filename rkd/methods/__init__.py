@@ -4,12 +4,15 @@ from .alone import Alone, DebiasedTeacher, Student, Teacher
 from .base import Distiller, Method, OnEntities, OnLists, Sum
 from .cd import CD
 from .cpd import CPD
+from .dcd import DCD
 from .de import DE
 from .de_rrd import DERRD
 from .htd import HTD
+from .ir_rrd import IRRRD
 from .mkd import MKD, StratifiedMKD
 from .nkd import NKD
 from .pd import PDCD, PDHTD
+from .rce_kd import RCEKD
 from .rd import RD
 from .rrd import RRD
 from .sld import SLD, StratifiedSLD
@@ -18,7 +21,8 @@ from .unkd import UnKD
 METHODS: dict[str, type[Method]] = {
     "teacher": Teacher, "pd": DebiasedTeacher, "none": Student, "rd": RD, "cd": CD, "de": DE, "rrd": RRD,
     "de-rrd": DERRD, "htd": HTD, "pd-cd": PDCD, "pd-htd": PDHTD, "unkd": UnKD, "nkd": NKD, "cpd": CPD, "sld": SLD,
-    "mkd": MKD, "stratified-sld": StratifiedSLD, "stratified-mkd": StratifiedMKD}
+    "mkd": MKD, "stratified-sld": StratifiedSLD, "stratified-mkd": StratifiedMKD, "rce-kd": RCEKD, "dcd": DCD,
+    "ir-rrd": IRRRD}
 
 
 def method_of(method: str | type[Method]) -> type[Method]:
