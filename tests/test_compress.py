@@ -1,4 +1,4 @@
-"""Compression without training: against the dense decomposition, bounds of rounding, bytes counted from what is kept."""
+"""Compression without training: against the dense SVD, bounds of rounding, bytes counted from what is kept."""
 
 import numpy as np
 import pytest

@@ -79,7 +79,8 @@ def test_users_with_few_unseen_items_have_short_lists():
 
 @pytest.mark.parametrize("made, words", [
     (lambda s: ease(s, 0.0), "l2 must be above 0"), (lambda s: ease(s, depth=0), "depth must be at least 1"),
-    (lambda s: item_knn(s, 0), "k must be at least 1"), (lambda s: item_knn(s, shrink=-1.0), "shrink must be 0 or more")])
+    (lambda s: item_knn(s, 0), "k must be at least 1"),
+    (lambda s: item_knn(s, shrink=-1.0), "shrink must be 0 or more")])
 def test_settings_out_of_range(split, made, words):
     with pytest.raises(ValueError, match=words):
         made(split)
