@@ -3,11 +3,12 @@ l2)``."""
 
 import torch
 from torch import Tensor
-from torch.nn.functional import elu, logsigmoid
+from torch.nn.functional import elu, logsigmoid, relu
 
 from .batch import Batch
 from .data import Split
 from .kernels import bpr, half_square, rows
+from .limits import ABOVE_0, FROM_0, FROM_1, SHARE, check
 from .models import MF
 
 
@@ -53,6 +54,61 @@ class PD(BPR):
         m_i, m_j = self.popularity[batch.positives], self.popularity[batch.negatives]
         loss = popularity_deconfounding((u * i).sum(1), (u * j).sum(1), m_i, m_j)
         return loss + l2 * half_square(e) if l2 else loss
+
+
+class SampledSoftmax(BPR):
+    """mean −log [exp(s_ui / τ) / (exp(s_ui / τ) + Σ_j exp(s_uj / τ))] + l2 · L_2, j the batch's first ``n_negatives``
+    negatives, the same for every pair.     (Bengio and Senécal, 2008; for recommenders: Wu et al., TOIS 2024)
+
+    A negative drawn for another user may be one of u's own items. Raises ValueError where temperature is not above 0 or
+    n_negatives below 1.
+    """
+
+    def __init__(self, temperature: float = 1.0, n_negatives: int = 256):
+        check("temperature", temperature, ABOVE_0)
+        check("n_negatives", n_negatives, FROM_1)
+        self.temperature, self.n_negatives = temperature, n_negatives
+
+    def of_scored(self, e, batch, l2):
+        loss = sampled_softmax(*shared_negatives(e, self.n_negatives), self.temperature)
+        return loss + l2 * half_square(e) if l2 else loss
+
+
+class CosineContrastive(BPR):
+    """mean (1 − s_ui) + w · mean_j max(0, s_uj − m) + l2 · L_2, j as in SampledSoftmax; s are cosines where the model
+    is of unit embeddings (models.CosineMF).                                        (SimpleX: Mao et al., CIKM 2021)
+
+    margin : m; negative_weight : w. Raises ValueError where margin is outside 0 … 1, negative_weight below 0 or
+    n_negatives below 1.
+    """
+
+    def __init__(self, margin: float = 0.5, negative_weight: float = 100.0, n_negatives: int = 256):
+        check("margin", margin, SHARE)
+        check("negative_weight", negative_weight, FROM_0)
+        check("n_negatives", n_negatives, FROM_1)
+        self.margin, self.negative_weight, self.n_negatives = margin, negative_weight, n_negatives
+
+    def of_scored(self, e, batch, l2):
+        loss = cosine_contrastive(*shared_negatives(e, self.n_negatives), self.margin, self.negative_weight)
+        return loss + l2 * half_square(e) if l2 else loss
+
+
+def shared_negatives(e: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """A batch's scores of its positives, [B], and of its first n negatives for every user, [B, n]. e : its users',
+    positives' and negatives' embeddings, [3, B, d]."""
+    u, i, j = e.unbind()
+    return (u * i).sum(1), u @ j[:n].T
+
+
+def sampled_softmax(positive: Tensor, negative: Tensor, temperature: float) -> Tensor:
+    """The mean of −log softmax of a positive's score among its negatives': [B], [B, n] → a scalar."""
+    scores = torch.cat([positive[:, None], negative], 1) / temperature
+    return (scores.logsumexp(1) - scores[:, 0]).mean()
+
+
+def cosine_contrastive(positive: Tensor, negative: Tensor, margin: float, weight: float) -> Tensor:
+    """The mean of 1 − s⁺ + w · mean_j max(0, s⁻_j − m): [B], [B, n] → a scalar."""
+    return (1 - positive).mean() + weight * relu(negative - margin).mean()
 
 
 def popularity_factors(counts: Tensor, gamma: float) -> Tensor:

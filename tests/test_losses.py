@@ -8,6 +8,7 @@ import torch
 from conftest import numeric_gradient
 
 from rkd.kernels import bpr, half_square
+from rkd.losses import CosineContrastive, SampledSoftmax
 
 
 def t(*values):
@@ -63,3 +64,43 @@ def test_half_square_by_hand():
 def test_half_square_is_bprs_second_term():
     e = torch.randn(3, 6, 3, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(bpr(e, 0.7), bpr(e) + 0.7 * half_square(e))
+
+
+# ------------------------------------------------------------------------------------------- many negatives for a pair
+
+def naive(objective, users, positives, negatives):
+    """The formulas by loops over a batch's pairs and its first two negatives."""
+    total = 0.0
+    for u, i in zip(users, positives):
+        score = [sum(a * b for a, b in zip(u, x)) for x in (i, *negatives[:2])]
+        if isinstance(objective, SampledSoftmax):
+            weights = [math.exp(s / objective.temperature) for s in score]
+            total += -math.log(weights[0] / sum(weights))
+        else:
+            over = [max(0.0, s - objective.margin) for s in score[1:]]
+            total += 1 - score[0] + objective.negative_weight * sum(over) / 2
+    return total / len(users)
+
+
+@pytest.mark.parametrize("objective", [SampledSoftmax(0.3, 2), CosineContrastive(0.1, 5.0, 2)])
+def test_shared_negatives_by_loops(objective):
+    e = torch.randn(3, 4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    assert objective.of_scored(e, None, 0.0).item() == pytest.approx(naive(objective, *e.tolist()))
+    regularised = objective.of_scored(e, None, 0.7)
+    assert regularised.item() == pytest.approx(naive(objective, *e.tolist()) + 0.7 * half_square(e).item())
+
+
+def test_a_softmax_against_one_negative_is_bpr():
+    """Where there is one pair and one negative: −log σ(s_ui − s_uj)."""
+    e = torch.randn(3, 1, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    assert SampledSoftmax(1.0, 8).of_scored(e, None, 0.0).item() == pytest.approx(bpr(e).item())
+
+
+@pytest.mark.parametrize("made, words", [
+    (lambda: SampledSoftmax(0.0), "temperature must be above 0"),
+    (lambda: SampledSoftmax(1.0, 0), "n_negatives must be at least 1"),
+    (lambda: CosineContrastive(1.5), "margin must be between 0 and 1"),
+    (lambda: CosineContrastive(0.5, -1.0), "negative_weight must be 0 or more")])
+def test_settings_out_of_range(made, words):
+    with pytest.raises(ValueError, match=words):
+        made()
