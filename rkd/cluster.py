@@ -102,7 +102,7 @@ def _keep(run: Run, key: str, files: list[bytes]) -> None:
             write_whole(path, lambda scratch, content=content: scratch.write_bytes(content))
 
 
-# ------------------------------------------------------------------------------------------------------- what is checked
+# ------------------------------------------------------------------------------------------------------ what is checked
 
 def _prepared(client, tasks: dict[str, Task], log: Callable[[str], None]) -> bool:
     """Check every worker, those that join later too; returns whether all see the cache folder of this process."""

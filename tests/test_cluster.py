@@ -11,7 +11,6 @@ import pytest
 import torch
 from runs_helpers import EVERYTHING, ROOT, computed, files, python, same, tiny
 
-import rkd
 from rkd import RunsFailed, cluster, compute
 from rkd.cluster import differences
 from rkd.store import key_of
