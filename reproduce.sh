@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Regenerates every table and figure into figures/<scale>/, in an environment that it makes itself.
 #
-#   ./reproduce.sh [--scale smoke|laptop|paper] [--only NAME[,NAME…]] [--jobs N]
+#   ./reproduce.sh [--scale smoke|laptop|paper] [--only NAME[,NAME…]] [--jobs N] [--cluster ADDRESS]
 #   ./reproduce.sh --list                   the names of the tables and figures
 #   ./reproduce.sh check [argument…]        compare tables made anew with the committed ones
 #   ./reproduce.sh test [pytest argument…]  the unit tests, every notebook re-executed and compared, then the check
@@ -14,6 +14,7 @@
 #            three seeds, minutes; paper: the papers' data, five seeds, a job for a GPU
 #   --only   only what these tables and figures need
 #   --jobs   how many processes train side by side (default: the notebooks' own choice)
+#   --cluster  train on a dask cluster first: its scheduler's address, tcp://host:8786, or local:N to try it here
 #
 # The environment is the active conda or virtual environment, if it holds the exact versions of environment.yml and
 # this checkout's rkd (pip install --no-deps -e .); else .venv in this folder, made or made anew as needed.

@@ -1,5 +1,5 @@
-"""python -m rkd run | recommend | plan | data | methods | tune | bench | grade: the same functions from the command
-line."""
+"""python -m rkd run | recommend | compute | plan | data | methods | tune | bench | grade: the same functions from the
+command line."""
 
 import argparse
 import inspect
@@ -122,6 +122,14 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("name", metavar="NAME|PATH", help=", ".join([*CATALOG, "synthetic"]) + ", or a file of your own")
     sub.add_argument("--json", action="store_true")
 
+    sub = command("compute", _compute, "compute the runs behind the tables and figures, here or on many machines")
+    sub.add_argument("--scale", default="laptop", help="smoke, laptop or paper (default: %(default)s)")
+    sub.add_argument("--shard", type=_shard, default=(0, 1), metavar="I/N",
+                     help="the I-th of N shares, counted from 0, for job arrays (default: all)")
+    sub.add_argument("--cluster", metavar="ADDRESS", help="of a dask scheduler, or local:N")
+    sub.add_argument("--jobs", type=number("jobs", int), help="processes side by side (default: one per core)")
+    sub.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
+
     command("methods", _methods, "list the methods with their settings and defaults")
 
     sub = command("tune", _tune, "choose methods' settings on validation data and keep the trials")
@@ -183,6 +191,22 @@ def _recommend(options) -> None:
             _print_json({"item": item, "score": score})
         else:
             print(f"{score:10.4f}  {item}")
+
+
+def _shard(text: str) -> tuple[int, int]:
+    """ "2/8" → (2, 8)."""
+    part, slash, parts = text.partition("/")
+    if not (slash and part.isdecimal() and parts.isdecimal() and int(part) < int(parts)):
+        raise argparse.ArgumentTypeError(f"is I/N, I from 0 to N - 1, as 0/8, not {text!r}")
+    return int(part), int(parts)
+
+
+def _compute(options) -> None:
+    from .study.plan import runs_of, shard
+
+    runs = shard(runs_of(options.scale), *options.shard)
+    results = compute(runs, options.jobs, options.device, cluster=options.cluster)
+    print(f"{len(results)} runs are complete")
 
 
 def _plan(options) -> None:

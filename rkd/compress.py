@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .models import Given, matrices
+from .given import Given
+from .models import Model
 
 BITS = range(2, 9)  # that a number may be rounded to
 SCALES = 40  # a row's scale is the best of so many
@@ -45,8 +46,9 @@ class Rounded(Given):
 
 
 def factors_of(model) -> tuple[Tensor, Tensor]:
-    """The factors of a model, or a pair of matrices, as float32. Raises ValueError for a model that has none."""
-    return matrices(model.factors() if hasattr(model, "factors") else model)
+    """The factors of a model as float32: of rkd, or of whatever Given takes. Raises ValueError for a model that has
+    none."""
+    return (model if isinstance(model, Model) else Given(model)).factors()
 
 
 def size(model) -> Size:

@@ -9,7 +9,7 @@ from scipy import linalg, sparse
 
 from .data import Split
 from .limits import FROM_0, FROM_1, check
-from .models import Given, Lists
+from .given import Given, Lists
 
 BLOCK = 512  # users whose scores are made at once
 

@@ -13,7 +13,8 @@ from rkd.__main__ import main
 from rkd.evaluate import METRICS as MEASURED
 from rkd.store import key_of
 from rkd.study.papers import both, mkd, unkd
-from rkd.study.plan import STUDIES, plan
+from rkd.study.plan import STUDIES, plan, shard
+from rkd.study.plan import runs_of as planned_runs
 from rkd.study.reproduce import ROOT
 from rkd.study.scales import SCALES
 from rkd.study.study import Study
@@ -141,3 +142,30 @@ def test_runs_computed_beforehand_are_runs_of_the_studies():
     for notebook in ("04_nkd", "05_cpd", "06_sld"):
         assert {mkd.tuned_run(SMOKE, SMOKE.datasets, method) for method in ("none", "teacher")} <= runs_of(notebook)
     assert SMOKE.runs("synthetic", ["teacher"])[0] in runs_of("02_unkd")
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 7])
+def test_shards_are_all_runs_once_and_students_with_their_teachers(parts):
+    runs = planned_runs("smoke")
+    shares = [shard(runs, part, parts) for part in range(parts)]
+    assert sorted(map(repr, sum(shares, []))) == sorted(map(repr, runs))
+    for share in shares:
+        assert all(run.teacher in share for run in share if run.distils)
+    assert shares == [shard(planned_runs("smoke"), part, parts) for part in range(parts)]
+    assert parts > 3 or max(map(len, shares)) < 2 * len(runs) / parts
+
+
+@pytest.mark.parametrize("text", ["2/2", "1", "a/2", "-1/2", "1/0"])
+def test_shards_that_are_none(text, capsys):
+    assert main(["compute", "--scale", "smoke", f"--shard={text}"]) == 2
+    error = capsys.readouterr().err
+    assert "argument --shard: is I/N, I from 0 to N - 1, as 0/8, not" in error and error.count("\n") == 1
+
+
+def test_a_shard_is_computed(monkeypatch, capsys):
+    """Of a plan of two families, by the command line: one teacher, and its student."""
+    runs = [run for seed in (0, 1) for method in ("teacher", "rd") for run in [
+        rkd.Run("synthetic", method, seed, dim=3, teacher_dim=3, epochs=1)]]
+    monkeypatch.setattr("rkd.study.plan.runs_of", lambda scale: dict.fromkeys(runs))
+    assert main(["compute", "--scale", "smoke", "--shard", "1/2", "--jobs", "1", "--device", "cpu"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "2 runs are complete" and len(files()) == 2

@@ -22,8 +22,8 @@ from safetensors.torch import load_file
 import rkd
 from rkd import Run, RunsFailed, compute, split_of
 from rkd.altered import refuse_altered
-from rkd.schedule import _basis, _compute_one, _core
 from rkd.store import DECIDED, key_of, metrics_key
+from rkd.worker import Task, basis, compute_one, core
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_a_full_or_closed_cache_is_said_before_anything_is_trained(monkeypatch, 
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("rkd.files.TemporaryFile", full)
-    monkeypatch.setattr("rkd.schedule.fit", None)
+    monkeypatch.setattr("rkd.worker.fit", None)
     with pytest.raises(OSError, match="No space left on device: nothing can be written into .*RKD_CACHE"):
         computed([tiny(seed=1)])
     again, lines = computed([tiny()])
@@ -188,16 +188,16 @@ def test_an_interruption_is_no_failure(monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("rkd.schedule.fit", interrupted)
+    monkeypatch.setattr("rkd.worker.fit", interrupted)
     with pytest.raises(KeyboardInterrupt):
         computed([tiny()])
 
 
 def test_processes_of_two_versions_of_the_code_do_not_compute_together():
     """As where rkd was edited and a new worker process imports other code than the one whose keys it fills."""
-    run, _, own, data = tiny(), *_basis(tiny())
-    key, result, failure = _compute_one(run, key_of(run), None, ("another", own, data), "cpu", False,
-                                        (metrics_key(), rkd.METRICS), (0, "", {}))
+    run, _, own, data = tiny(), *basis(tiny())
+    key, result, failure = compute_one(Task(run, key_of(run), None, ("another", own, data), metrics_key(), rkd.METRICS,
+                                            (0, "", {})))
     assert (key, result) == (key_of(run), None) and files(*EVERYTHING) == []
     assert failure == "its code or data were changed while runs were being computed: start again"
 
@@ -224,11 +224,11 @@ def test_data_that_were_changed_are_read_anew(tmp_path, monkeypatch):
 
 def test_data_changed_during_a_run_are_said(tmp_path, monkeypatch):
     path = tmp_path / "own.csv"
-    run, fit = own(path, 60), rkd.schedule.fit
-    monkeypatch.setattr("rkd.schedule.fit", lambda *args: (fit(*args), own(path, 50))[0])
+    run, fit = own(path, 60), rkd.worker.fit
+    monkeypatch.setattr("rkd.worker.fit", lambda *args: (fit(*args), own(path, 50))[0])
     with pytest.raises(RunsFailed):
         computed([run])
-    monkeypatch.setattr("rkd.schedule.fit", fit)
+    monkeypatch.setattr("rkd.worker.fit", fit)
     for users in (50, 60):
         own(path, users)
         assert computed([run])[0][0].metrics["users"] == users / 2
@@ -502,7 +502,7 @@ def test_no_more_train_at_once_than_there_are_cores(monkeypatch, cores):
 
     def train(i):
         monkeypatch.setenv("RKD_CACHE", f"cache-{i}")
-        with _core(device):
+        with core(device):
             at_once.append(i)
             most.append(len(at_once))
             time.sleep(0.1)
@@ -518,9 +518,9 @@ def test_processes_pinned_to_different_cores_do_not_wait_for_each_other(cores, m
     """As a cluster's scheduler pins them: each of one core, whose lock has its number."""
     monkeypatch.setattr("joblib.cpu_count", lambda: 1)
     held = []
-    for core in (3, 5):
-        monkeypatch.setattr("os.sched_getaffinity", lambda pid, core=core: {core})
-        held.append(_core(torch.device("cpu")))
+    for number in (3, 5):
+        monkeypatch.setattr("os.sched_getaffinity", lambda pid, number=number: {number})
+        held.append(core(torch.device("cpu")))
         held[-1].__enter__()
     assert sorted(path.name for path in tmp_path.glob("rkd-cores-*/*")) == ["core-3.lock", "core-5.lock"]
     for one in held:
@@ -530,18 +530,18 @@ def test_processes_pinned_to_different_cores_do_not_wait_for_each_other(cores, m
 def test_where_no_core_can_be_locked_training_goes_on(cores, tmp_path):
     """As on a full disk, or where another user has taken the folder's name."""
     (tmp_path / f"rkd-cores-{os.getuid() if hasattr(os, 'getuid') else ''}").write_text("")
-    with _core(torch.device("cpu")) as device:
+    with core(torch.device("cpu")) as device:
         assert device == torch.device("cpu") and torch.get_num_threads() == 1
 
 
 def test_a_core_is_free_again_when_its_process_dies(cores, monkeypatch, tmp_path):
     monkeypatch.setattr("joblib.cpu_count", lambda: 1)
-    process = python("-c", "import time, torch, joblib\njoblib.cpu_count = lambda: 1\nfrom rkd.schedule import _core\n"
-                     "with _core(torch.device('cpu')):\n    print('held', flush=True)\n    time.sleep(60)",
+    process = python("-c", "import time, torch, joblib\njoblib.cpu_count = lambda: 1\nfrom rkd.worker import core\n"
+                     "with core(torch.device('cpu')):\n    print('held', flush=True)\n    time.sleep(60)",
                      TMPDIR=tmp_path)
     assert process.stdout.readline() == "held\n"
     with ThreadPoolExecutor(1) as pool:
-        waits = pool.submit(lambda: _core(torch.device("cpu")).__enter__())
+        waits = pool.submit(lambda: core(torch.device("cpu")).__enter__())
         time.sleep(0.3)
         assert not waits.done()
         process.kill()
@@ -549,6 +549,6 @@ def test_a_core_is_free_again_when_its_process_dies(cores, monkeypatch, tmp_path
     process.communicate()
 
 
-def test_a_device_that_is_no_cpu_takes_no_core(cores, tmp_path):
-    with _core(torch.device("meta")) as device:
+def test_a_device_that_is_no_cpu_takes_nocore(cores, tmp_path):
+    with core(torch.device("meta")) as device:
         assert device == torch.device("meta") and list(tmp_path.glob("rkd-cores-*")) == []

@@ -135,8 +135,8 @@ def with_a_digit_changed(path):
 @pytest.fixture
 def trainings(monkeypatch):
     """The runs that were trained, in this process."""
-    trained, fit = [], rkd.schedule.fit
-    monkeypatch.setattr("rkd.schedule.fit", lambda run, *rest: trained.append(run) or fit(run, *rest))
+    trained, fit = [], rkd.worker.fit
+    monkeypatch.setattr("rkd.worker.fit", lambda run, *rest: trained.append(run) or fit(run, *rest))
     return trained
 
 

@@ -72,7 +72,7 @@ def test_trials_do_not_look_at_the_test_data(small, monkeypatch):
     other = Split(split.train, split.valid, Interactions(split.n_users, split.n_items, torch.tensor(users),
                                                          torch.tensor(items), "synthetic"), "unkd", 0)
     monkeypatch.setattr("rkd.schedule.refuse_altered", lambda *_, **__: None)
-    for module in ("run", "store", "schedule"):
+    for module in ("run", "store", "worker"):
         monkeypatch.setattr(f"rkd.{module}.split_of", lambda *_: other)
     pd.testing.assert_frame_equal(first, small("rd"))
 

@@ -1,5 +1,6 @@
 """The runs behind all tables and figures of a scale, without executing a notebook."""
 
+from collections.abc import Iterable
 from statistics import median
 
 from ..device import resolve_device
@@ -23,19 +24,9 @@ def plan(scale: str, device: str = "auto") -> list[dict]:
     Seconds to come are those of an epoch and pair of like runs in the cache, or of any, times epochs at most and pairs.
     Raises ValueError for an unknown scale.
     """
-    if scale not in SCALES:
-        raise ValueError(f"unknown scale {scale!r}: choose from {', '.join(SCALES)}")
-    datasets = SCALES[scale].available(log=lambda line: None)
-    used: dict[Run, list[str]] = {}
-    for notebook, studies in STUDIES.items():
-        for study in studies:
-            for group in study(SCALES[scale], datasets).groups.values():
-                for run in group:
-                    for one in filter(None, (run.teacher, run)):
-                        used.setdefault(one, []).append(notebook)
     kind, metrics, costs = resolve_device(device), metrics_key(), _costs()
     rows = {}
-    for run, notebooks in used.items():
+    for run, notebooks in runs_of(scale).items():
         key = key_of(run, kind)
         if key in rows:
             rows[key]["notebooks"] = sorted({*rows[key]["notebooks"], *notebooks})
@@ -47,6 +38,36 @@ def plan(scale: str, device: str = "auto") -> list[dict]:
         rows[key] = {"key": key, "state": state, "seconds": round(seconds, 1), "notebooks": sorted(set(notebooks)),
                      "label": str(run), **run.as_dict()}
     return list(rows.values())
+
+
+def runs_of(scale: str, notebooks: Iterable[str] = STUDIES) -> dict[Run, list[str]]:
+    """Every run of a scale's notebooks, teachers too, on the data sets that can be had: run → the notebooks that use
+    it. Raises ValueError for an unknown scale."""
+    if scale not in SCALES:
+        raise ValueError(f"unknown scale {scale!r}: choose from {', '.join(SCALES)}")
+    datasets, used = SCALES[scale].available(log=lambda line: None), {}
+    for notebook in notebooks:
+        for study in STUDIES[notebook]:
+            for group in study(SCALES[scale], datasets).groups.values():
+                for run in group:
+                    for one in filter(None, (run.teacher, run)):
+                        used.setdefault(one, []).append(notebook)
+    return used
+
+
+def shard(runs: Iterable[Run], part: int, parts: int) -> list[Run]:
+    """The ``part``-th of ``parts`` shares of runs, counted from 0, for machines that know nothing of each other: the
+    same runs give the same shares, every run is in one, and a student is where its teacher is. Raises ValueError where
+    part is not below parts."""
+    if not 0 <= part < parts:
+        raise ValueError(f"a shard is i/n, i from 0 to n − 1, not {part}/{parts}")
+    families: dict[Run, list[Run]] = {}
+    for run in runs:
+        families.setdefault(run.teacher or run, []).append(run)
+    shares = [[] for _ in range(parts)]
+    for family in sorted(families.values(), key=len, reverse=True):
+        min(shares, key=len).extend(family)
+    return shares[part]
 
 
 def _costs() -> dict[tuple[str, str], list[float]]:

@@ -11,6 +11,7 @@ import os
 import sys
 import time
 import warnings
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -160,6 +161,18 @@ def reproduce(planned: dict[str, list[str]], scale: str, jobs: int | None) -> No
         raise ReproduceError("\n".join([f"{len(failures)} of {len(planned)} notebooks failed", *failures]))
 
 
+def train_on(cluster: str, scale: str, notebooks: Iterable[str]) -> None:
+    """Compute the runs of notebooks on a dask cluster, so that the notebooks find them. Raises ReproduceError."""
+    from ..datasets import DataError
+    from ..schedule import RunsFailed, compute
+    from .plan import runs_of
+
+    try:
+        compute(runs_of(scale, notebooks), cluster=cluster)
+    except (ValueError, OSError, DataError, RunsFailed) as error:
+        raise ReproduceError(str(error)) from error
+
+
 def regenerate(notebook: str, names: list[str], scale: str, jobs: int | None) -> None:
     """Execute one notebook and see that it wrote the tables and figures named, a plain line before and after."""
     say(f"notebook     {notebook}, scale {scale}")
@@ -203,6 +216,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", type=names, metavar="NAME[,NAME…]", help="only what these tables and figures need")
     parser.add_argument("--list", action="store_true", help="list the tables and figures, and leave")
     parser.add_argument("--jobs", type=positive, metavar="N", help="processes that train side by side")
+    parser.add_argument("--cluster", metavar="ADDRESS", help="of a dask scheduler that trains first, or local:N")
     parser.add_argument("--check", action="store_true", help=argparse.SUPPRESS)  # only check this command line
     options = parser.parse_args(arguments)
     try:
@@ -221,6 +235,8 @@ def main(arguments: list[str] | None = None) -> int:
         print("\n".join(f"{name:24} {notebook}" for notebook, names in options.planned.items() for name in names))
         return 0
     try:
+        if options.cluster:
+            train_on(options.cluster, options.scale, options.planned)
         reproduce(options.planned, options.scale, options.jobs)
     except ReproduceError as error:
         print(f"reproduce: {error}", file=sys.stderr)
