@@ -8,8 +8,8 @@ import torch
 from scipy import linalg, sparse
 
 from .data import Split
-from .limits import FROM_0, FROM_1, check
 from .given import Given, Lists
+from .limits import FROM_0, FROM_1, check
 
 BLOCK = 512  # users whose scores are made at once
 

@@ -110,7 +110,7 @@ def test_fingerprints_come_from_the_catalog_or_from_the_data(monkeypatch):
 
 def test_a_run_whose_data_cannot_be_divided_so_is_told_before_anything_is_trained(tmp_path, monkeypatch):
     """One user: "unkd" has nobody to validate, "ratio" can divide it, "time" knows no times."""
-    monkeypatch.setattr("rkd.schedule.fit", None)
+    monkeypatch.setattr("rkd.worker.fit", None)
     path = tmp_path / "one.csv"
     path.write_text("user,item\n" + "".join(f"ann,{i}\n" for i in range(9)))
     assert len(split_of(Run(path, split="ratio")).test) == 1

@@ -58,7 +58,8 @@ class CPD(OnEntities):
             self.lists = self.unseen(self.q) if self.sampling == "random" else self.draw_by_rank()  # [n_users, Q]
 
     def draw_by_rank(self):
-        return pick(self.ranked, draw_ranks(self.lengths, self.q, self.ranked.shape[1], self.temperature, self.generator))
+        depth = self.ranked.shape[1]
+        return pick(self.ranked, draw_ranks(self.lengths, self.q, depth, self.temperature, self.generator))
 
     def loss(self, student, batch):
         loss = super().loss(student, batch)
