@@ -49,10 +49,10 @@ def tuned(fingerprint: str, backbone: str, method: str | type[Method], choice: s
     found = method_of(method)
     plain = "teacher" if found.teaches else "none"
     settings = PAPERS | {"weight": found.weight}
-    here, there, name = fingerprint, DEMONSTRATION, name_of(method)
+    here, there = fingerprint, DEMONSTRATION
     sizes = (None,) if dim in (None, usual_dim(found)) else (None, dim)
-    for data, of, like in ((there, "mf", name), (here, "mf", name), (there, backbone, plain), (here, backbone, plain),
-                           (here, backbone, name)):  # the nearest last
+    for data, of, like in ((there, "mf", found), (here, "mf", found), (there, backbone, plain), (here, backbone, plain),
+                           (here, backbone, found)):  # the nearest last
         for protocol in ("unkd", split):
             for size in sizes:
                 chosen = choices(data, protocol, of, like, size).get(choice, {})
