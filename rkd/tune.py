@@ -97,14 +97,16 @@ def search(dataset: str, methods: list[str | type[Method]], backbone: str = "mf"
     place = dict(dataset=dataset, seed=SEED, backbone=backbone, split=split, dim=dim, teacher_epochs=epochs)
     ranges = {method: ranges_of(method) for method in methods}
     found = _halve({method: design(method, backbone, n) for method in methods}, place, epochs, jobs)
-    for extension in range(1, EXTENSIONS + 1):
+    more = max(n // 4, 1)
+    for extension in range(EXTENSIONS):
         further = {}
         for method, table in found.items():
             chosen = choose(table)["accuracy"]
             if edge := edges(chosen, ranges[method]):
-                ranges[method], points = beyond(chosen, ranges[method], max(n // 4, 1), SEED + extension)
-                further[method] = [{"trial": n * extension + i, "origin": f"beyond {in_words(edge)}"} | chosen | point
-                                   for i, point in enumerate(points)]
+                origin = f"beyond {in_words(edge)}"
+                ranges[method], points = beyond(chosen, ranges[method], more, SEED + 1 + extension)
+                further[method] = [{"trial": i, "origin": origin} | chosen | point
+                                   for i, point in enumerate(points, n + more * extension)]
         for method, table in _halve(further, place, epochs, jobs).items():
             found[method] = pd.concat([found[method], table], ignore_index=True)
     return {method: table.assign(edge=[in_words(edges(row, ranges[method])) for row in table.to_dict("records")])
