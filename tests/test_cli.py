@@ -197,7 +197,8 @@ def test_tuning_what_a_scale_reports(tmp_path, monkeypatch, capsys):
         ("synthetic", frozenset({"none", "mkd"}), *rest) for rest in (*common, *others)}
     assert len(called) == 6 and [call[-1] for call in called] == [None, None, 5, 20, 50, 20]
     assert "synthetic, ratio, mf, d = 20\n" in capsys.readouterr().out
-    for wrong, message in (([], "takes a data set, or a --scale"), (["synthetic", "--scale", "smoke"], "a data set, or"),
+    for wrong, message in (([], "takes a data set, or a --scale"),
+                           (["synthetic", "--scale", "smoke"], "takes a data set, or a --scale"),
                            (["--scale", "huge"], "unknown scale 'huge'"),
                            (["--scale", "laptop", "--dim", "7"], "scale laptop has no such runs")):
         assert main(["tune", *wrong]) == 2 and message in capsys.readouterr().err
