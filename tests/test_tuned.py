@@ -15,6 +15,7 @@ from rkd import CATALOG, METHODS, Distiller, split_of
 from rkd.data import PROTOCOLS
 from rkd.methods import check_settings
 from rkd.models import BACKBONES
+from rkd.study.figures import searched
 from rkd.study.papers import mkd
 from rkd.study.scales import SCALES
 from rkd.tuned import COMMON, best_so_far, choices, choose, trials_of, tuned
@@ -35,6 +36,8 @@ def test_two_choices_by_hand():
 def test_the_best_so_far_by_hand():
     table = pd.DataFrame({NDCG: [0.2, 0.1, 0.3, 0.25], "epochs": [25, 20, 50, 50], "rung": [25, 25, 50, 50]})
     assert best_so_far(table).to_dict() == {25: 0.2, 45: 0.2, 95: 0.3, 145: 0.3}
+    (axis,) = searched({"RD": best_so_far(table)}).axes
+    assert axis.lines[0].get_xydata().tolist() == [[25, 0.2], [45, 0.2], [95, 0.3], [145, 0.3]]
     with pytest.raises(ValueError, match="do not tell in which order"):
         best_so_far(table.drop(columns="rung"))
 
