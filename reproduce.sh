@@ -5,7 +5,7 @@
 #   ./reproduce.sh --list                   the names of the tables and figures
 #   ./reproduce.sh check [argument…]        compare tables made anew with the committed ones
 #   ./reproduce.sh test [pytest argument…]  the unit tests, every notebook re-executed and compared, then the check
-#   ./reproduce.sh tune [--jobs N …]        choose every method's settings anew, as at laptop scale (hours)
+#   ./reproduce.sh tune [--only METHOD …]   choose every method's settings anew, as at laptop scale (hours)
 #   ./reproduce.sh exercises [--seed N --to FOLDER]  the exercises' student copies and solutions, from their sources
 #   ./reproduce.sh lock                     write constraints.txt anew
 #   ./reproduce.sh --help
@@ -150,14 +150,6 @@ lock() { # writes below the comments of constraints.txt what pip installs today 
     cat "$venv/constraints.txt" >constraints.txt
 }
 
-run_tuning() { # run_tuning ARGUMENT…: of python -m rkd tune
-    local split
-    for split in unkd ratio; do
-        python -m rkd tune ml-100k --split "$split" --backbone mf --to rkd/tuning "$@"
-        python -m rkd tune ml-100k --split "$split" --backbone lightgcn --epochs 100 --to rkd/tuning "$@"
-    done
-}
-
 run_tests() { # run_tests PYTEST-ARGUMENT…: of the files among them, or of all tests and notebooks, then the check
     local argument all=yes status=0
     for argument; do
@@ -196,7 +188,7 @@ check | test | tune | exercises)
     case $1 in
     check) cd "$caller" && python -m rkd.study.check "${@:2}" ;;
     test) run_tests "${@:2}" ;;
-    tune) run_tuning "${@:2}" ;;
+    tune) python -m rkd tune --scale laptop --to rkd/tuning "${@:2}" ;;
     exercises) cd "$caller" && python -m rkd.coursework.release "${@:2}" ;;
     esac
     exit

@@ -24,14 +24,15 @@ from .run import Run, split_of
 from .schedule import RunsFailed, compute
 from .served import load_model, serve
 from .train import LIMITS
-from .tune import tune
+from .tune import EPOCHS, N, tune
 
 SPLITS = ", ".join(name for name in PROTOCOLS if name != "all")
 RUN_OPTIONS = {  # a field of Run → what the command line says of it
     "dataset": "a data set's name, or the path of a file", "method": ", ".join(METHODS), "seed": None,
     "backbone": ", ".join(BACKBONES), "dim": "embedding size (default: teacher 100, students 10)",
     "split": SPLITS, "split_seed": None, "lr": None, "l2": None, "weight": "of the distillation loss",
-    "epochs": "at most", "teacher_dim": None, "batch_size": None}
+    "epochs": "at most", "teacher_dim": None, "batch_size": None,
+    "teacher_epochs": "at most (default: the student's)"}
 
 
 NUMBERS = LIMITS | {  # what a number on the command line must be
@@ -133,13 +134,16 @@ def parser() -> argparse.ArgumentParser:
     command("methods", _methods, "list the methods with their settings and defaults")
 
     sub = command("tune", _tune, "choose methods' settings on validation data and keep the trials")
-    sub.add_argument("dataset", metavar="DATASET")
-    sub.add_argument("--methods", default=",".join(METHODS), help="default: all, %(default)s")
-    sub.add_argument("--backbone", default="mf", help=", ".join(BACKBONES))
-    sub.add_argument("--split", default="unkd", help=SPLITS)
-    sub.add_argument("--trials", type=number("trials", int), default=12, help="for each method (default: %(default)s)")
-    sub.add_argument("--epochs", type=number("epochs", int), default=200,
-                     help="at most, of a trial (default: %(default)s)")
+    sub.add_argument("dataset", metavar="DATASET", nargs="?", help="a data set's name, or the path of a file")
+    sub.add_argument("--scale", help="instead of a data set: all that is reported at this scale (laptop or paper)")
+    sub.add_argument("--only", metavar="METHOD[,METHOD…]", help="default: all")
+    sub.add_argument("--backbone", help=f"{', '.join(BACKBONES)} (default: mf; of a scale all)")
+    sub.add_argument("--split", help=f"{SPLITS} (default: unkd; of a scale all)")
+    sub.add_argument("--dim", type=number("dim", int),
+                     help="embedding size (default: teacher 100, students 10; of a scale all)")
+    sub.add_argument("--trials", type=number("trials", int), default=N, help="for each method (default: %(default)s)")
+    sub.add_argument("--epochs", type=number("epochs", int), help="at most, at the last rung (default: "
+                     f"{', '.join(f'{name} {epochs}' for name, epochs in EPOCHS.items())})")
     sub.add_argument("--jobs", type=number("jobs", int), help="processes side by side (default: one per core)")
     sub.add_argument("--to", type=Path, metavar="FOLDER", help="where the trials go (default: the cache)")
 
@@ -262,8 +266,18 @@ def _methods(options) -> None:
 
 
 def _tune(options) -> None:
-    tune(options.dataset, options.methods.split(","), options.to, options.backbone, options.trials, options.epochs,
-         options.jobs, options.split)
+    if (options.dataset is None) == (options.scale is None):
+        raise ValueError("tune takes a data set, or a --scale")
+    only = options.only.split(",") if options.only else None
+    if options.dataset:
+        searches = {(options.dataset, options.split or "unkd", options.backbone or "mf", options.dim): only}
+    else:
+        from .study.plan import searches_of  # the companion, which needs what [notebooks] brings
+
+        searches = searches_of(options.scale, only, options.split, options.backbone, options.dim)
+    for (dataset, split, backbone, dim), methods in searches.items():
+        print(f"{dataset}, {split}, {backbone}{f', d = {dim}' if dim else ''}", flush=True)
+        tune(dataset, methods, options.to, backbone, options.trials, options.epochs, options.jobs, split, dim)
 
 
 def _bench(options) -> None:

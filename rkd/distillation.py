@@ -9,12 +9,12 @@ from .given import fixed
 from .methods import Method, check_settings, distillation
 from .models import BACKBONES
 from .train import Fit, train
-from .tuned import COMMON, tuned
+from .tuned import COMMON, STUDENT_DIM, tuned
 
 
 @neutral()
-def distill(teacher, split: Split, method: str | type[Method], *, backbone: str = "mf", dim: int = 10, seed: int = 0,
-            lr: float | None = None, l2: float | None = None, weight: float | None = None,
+def distill(teacher, split: Split, method: str | type[Method], *, backbone: str = "mf", dim: int = STUDENT_DIM,
+            seed: int = 0, lr: float | None = None, l2: float | None = None, weight: float | None = None,
             epochs: int | None = None, batch_size: int | None = None, device: str = "auto", progress: bool = True,
             callback=None, resume: Fit | None = None, evaluate_every: int = 5, patience: int = 20, **settings) -> Fit:
     """Train a student of ``dim`` with the teacher's help.
@@ -33,7 +33,7 @@ def distill(teacher, split: Split, method: str | type[Method], *, backbone: str 
         raise ValueError(f"unknown backbone {backbone!r}: choose from {', '.join(BACKBONES)}")
     made = distillation(method)
     given = {"lr": lr, "l2": l2, "weight": weight, "batch_size": batch_size}
-    defaults = tuned(split.data_fingerprint, backbone, made, split=split.protocol)
+    defaults = tuned(split.data_fingerprint, backbone, made, split=split.protocol, dim=dim)
     settings = {name: value for name, value in defaults.items() if name not in COMMON} | settings
     settings = check_settings(method, settings)
     chosen = {name: defaults[name] if value is None else value for name, value in given.items()}

@@ -18,7 +18,7 @@ from .methods import Distiller, Method, check_settings, method_of, name_of
 from .models import BACKBONES
 from .protocols import PROTOCOLS
 from .train import Fit, check_training, train
-from .tuned import COMMON, tuned
+from .tuned import COMMON, STUDENT_DIM, TEACHER_DIM, tuned
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class Run:
     seed     : of initialisation, order and draws. A student of seed s learns from the teacher of seed s.
     lr, l2, weight, batch_size : of train.
     settings : the method's own, a dict (kept as sorted pairs).
-    teacher_dim : the teacher's embedding size, for distillations.
+    teacher_dim, teacher_epochs : the teacher's embedding size, and its epochs at most, by default the student's; for
+               distillations.
 
     Raises ValueError for a name, setting or value that does not exist, DataError for data that cannot be had.
     """
@@ -51,8 +52,9 @@ class Run:
     weight: float | None = None
     settings: dict = field(default_factory=dict)
     epochs: int = 500
-    teacher_dim: int = 100
+    teacher_dim: int = TEACHER_DIM
     batch_size: int | None = None
+    teacher_epochs: int | None = None
 
     def __post_init__(self):
         if self.backbone not in BACKBONES:
@@ -61,7 +63,7 @@ class Run:
             object.__setattr__(self, each.name, plain(getattr(self, each.name)))
         object.__setattr__(self, "dataset", located(self.dataset))
         check_training(lr=self.lr, l2=self.l2, weight=self.weight, epochs=self.epochs, batch_size=self.batch_size,
-                       dim=self.dim, teacher_dim=self.teacher_dim)
+                       dim=self.dim, teacher_dim=self.teacher_dim, teacher_epochs=self.teacher_epochs)
         if self.split not in PROTOCOLS and (self.dataset, self.split) != ("synthetic-world", "affinity"):
             raise ValueError(f"unknown split {self.split!r}: choose from {', '.join(PROTOCOLS)}")
         if self.split == "all":
@@ -71,14 +73,16 @@ class Run:
         settings = check_settings(made, dict(self.settings))
         if not self.distils and self.weight:
             raise ValueError(f"method {self.name!r} distils nothing, so it takes no weight")
-        defaults = tuned(fingerprint_of(self.dataset), self.backbone, made, split=self.split)
-        fill = {name: defaults.pop(name) for name in COMMON}
-        fill["dim"] = self.teacher_dim if made.teaches else 10
+        dim = self.dim or (self.teacher_dim if made.teaches else STUDENT_DIM)
+        defaults = tuned(fingerprint_of(self.dataset), self.backbone, made, split=self.split, dim=dim)
+        fill = {name: defaults.pop(name) for name in COMMON} | {"dim": dim}
         if made.teaches and self.dim is not None:
             fill["teacher_dim"] = self.dim
         for name, value in fill.items():
             if getattr(self, name) is None or name == "teacher_dim":
                 object.__setattr__(self, name, value)
+        if not self.distils or self.teacher_epochs == self.epochs:
+            object.__setattr__(self, "teacher_epochs", None)
         object.__setattr__(self, "settings", tuple(sorted((made.settings() | defaults | settings).items())))
         if name_of(made) != made.__name__:  # one of METHODS, given as a class
             object.__setattr__(self, "method", name_of(made))
@@ -98,7 +102,8 @@ class Run:
         if not self.distils:
             return None
         return Run(self.dataset, method_of(self.method).taught_by, self.seed, self.backbone, self.teacher_dim,
-                   self.split, self.split_seed, epochs=self.epochs, teacher_dim=self.teacher_dim)
+                   self.split, self.split_seed, epochs=self.teacher_epochs or self.epochs,
+                   teacher_dim=self.teacher_dim)
 
     def as_dict(self) -> dict:
         """The run as plain values, settings as a dict: what is written to disk and shown."""

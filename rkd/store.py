@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from functools import cache, cached_property
 from hashlib import sha256
 from pathlib import Path
+from statistics import median
 
 import torch
 from safetensors.torch import load, save
@@ -180,6 +181,23 @@ def read(path: Path) -> dict | None:
         return values if values.pop("checksum") == _hash(values) else None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
+
+
+def costs() -> dict[tuple[str, str], list[float]]:
+    """(backbone, method) → seconds for an epoch and training pair, of the runs in the cache."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for path in cache_folder().glob("runs/*/*.json"):
+        record = None if path.name.endswith(".metrics.json") else read(path)
+        if record:
+            cost = record["seconds_per_epoch"] / record["provenance"]["pairs"]
+            found.setdefault((record["run"]["backbone"], record["run"]["method"]), []).append(cost)
+    return found
+
+
+def expected_seconds(run: Run, known: dict[tuple[str, str], list[float]]) -> float:
+    """What a run should take, from the ``costs`` of like runs, or of any; 0 where there are none."""
+    like = known.get((run.backbone, run.name)) or [cost for group in known.values() for cost in group] or [0.0]
+    return median(like) * len(split_of(run).train) * run.epochs
 
 
 def provenance(split: Split, device: torch.device) -> dict:

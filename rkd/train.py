@@ -132,7 +132,7 @@ def most_epochs(split: Split, epochs: int | None) -> int:
 
 
 LIMITS = {"lr": ABOVE_0, "l2": FROM_0, "weight": FROM_0, "epochs": FROM_1, "batch_size": FROM_1, "dim": FROM_1,
-          "teacher_dim": FROM_1, "evaluate_every": FROM_1, "patience": FROM_1}
+          "teacher_dim": FROM_1, "teacher_epochs": FROM_1, "evaluate_every": FROM_1, "patience": FROM_1}
 
 
 def check_training(**given) -> None:

@@ -1,7 +1,7 @@
 """The command line."""
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pandas as pd
 import pytest
@@ -9,6 +9,7 @@ from runs_helpers import METRICS, computed, files, python
 
 from rkd import METHODS, Run, load_model
 from rkd.__main__ import RUN_OPTIONS, _advice, _print_json, main, parse_settings
+from rkd.study.scales import SCALES
 
 
 def cli_keys() -> set[str]:
@@ -91,6 +92,8 @@ def test_a_run_that_fails(arguments, run, message, capsys):
     ("tune synthetic", "--jobs", "-1", "must be at least 1, not -1"),
     ("tune synthetic", "--jobs", "0", "must be at least 1, not 0"),
     ("tune synthetic", "--epochs", "0", "must be at least 1, not 0"),
+    ("tune synthetic", "--dim", "0", "must be at least 1, not 0"),
+    ("run --dataset synthetic", "--teacher-epochs", "0", "must be at least 1, not 0"),
     ("bench synthetic", "--threads", "0", "must be at least 1, not 0"),
 ])
 def test_a_number_out_of_range_is_refused_by_name(command, option, value, message, capsys):
@@ -166,7 +169,7 @@ def test_data_and_methods(capsys):
 
 def test_tuning(tmp_path, capsys):
     """The trials go to the cache, or where they are wanted."""
-    arguments = ["tune", "synthetic", "--methods", "teacher,none", "--trials", "2", "--epochs", "2", "--jobs", "1"]
+    arguments = ["tune", "synthetic", "--only", "teacher,none", "--trials", "2", "--epochs", "2", "--jobs", "1"]
     assert main([*arguments, "--to", str(tmp_path / "trials")]) == 0
     out = capsys.readouterr().out
     assert all(f"synthetic unkd mf {method}, {choice}: {{'lr': " in out
@@ -176,9 +179,29 @@ def test_tuning(tmp_path, capsys):
     for method in ("teacher", "none"):
         first, second = (next(folder.glob(f"synthetic-*/unkd/mf/{method}.csv"))
                          for folder in (tmp_path / "trials", cached))
-        assert len(pd.read_csv(first)) == 2 and first.read_text() == second.read_text()
-    assert main(["tune", "synthetic", "--methods", "nothing"]) == 2
+        assert len(pd.read_csv(first)) >= 2 and first.read_text() == second.read_text()
+    assert main(["tune", "synthetic", "--only", "nothing"]) == 2
     assert "unknown method 'nothing'" in capsys.readouterr().err
+
+
+def test_tuning_what_a_scale_reports(tmp_path, monkeypatch, capsys):
+    """Of each size that it compares; or the part of it that is named."""
+    called = []
+    monkeypatch.setitem(SCALES, "laptop", replace(SCALES["laptop"], datasets=("synthetic",)))
+    monkeypatch.setattr("rkd.__main__.tune", lambda *arguments: called.append(arguments))
+    for dim in ([], ["--dim", "20"]):
+        assert main(["tune", "--scale", "laptop", "--only", "mkd,none", "--split", "ratio", "--trials", "3", *dim]) == 0
+    common, others = [(None, "mf", 3, None, None, "ratio", None), (None, "lightgcn", 3, None, None, "ratio", None)], [
+        (None, "mf", 3, None, None, "ratio", dim) for dim in (5, 20, 50)]
+    assert {(dataset, frozenset(methods), *rest) for dataset, methods, *rest in called} == {
+        ("synthetic", frozenset({"none", "mkd"}), *rest) for rest in (*common, *others)}
+    assert len(called) == 6 and [call[-1] for call in called] == [None, None, 5, 20, 50, 20]
+    assert "synthetic, ratio, mf, d = 20\n" in capsys.readouterr().out
+    for wrong, message in (([], "takes a data set, or a --scale"),
+                           (["synthetic", "--scale", "smoke"], "takes a data set, or a --scale"),
+                           (["--scale", "huge"], "unknown scale 'huge'"),
+                           (["--scale", "laptop", "--dim", "7"], "scale laptop has no such runs")):
+        assert main(["tune", *wrong]) == 2 and message in capsys.readouterr().err
 
 
 def test_json_is_strict(capsys):

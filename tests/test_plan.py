@@ -3,6 +3,7 @@
 import inspect
 import json
 import re
+from dataclasses import replace
 
 import nbformat
 import pytest
@@ -13,7 +14,7 @@ from rkd.__main__ import main
 from rkd.evaluate import METRICS as MEASURED
 from rkd.store import key_of
 from rkd.study.papers import both, mkd, unkd
-from rkd.study.plan import STUDIES, plan, shard
+from rkd.study.plan import STUDIES, plan, searches_of, shard
 from rkd.study.plan import runs_of as planned_runs
 from rkd.study.reproduce import ROOT
 from rkd.study.scales import SCALES
@@ -82,6 +83,24 @@ def test_seconds_are_those_of_like_runs():
             like = {("mf", "none"): costs[0], ("mf", "teacher"): costs[1]}
             cost = like.get((row["backbone"], row["method"]), sum(costs) / 2)
             assert row["seconds"] == pytest.approx(cost * pairs * row["epochs"], abs=0.051)
+
+
+def test_what_is_to_be_tuned_for_a_scale(monkeypatch):
+    """Every run's settings are chosen by one search, of its data, split, backbone, method and size."""
+    monkeypatch.setitem(SCALES, "laptop", replace(SCALES["laptop"], datasets=("synthetic",)))
+    found = searches_of("laptop")
+    for notebook in STUDIES:
+        for study in STUDIES[notebook]:
+            runs = [run for group in study(SCALES["laptop"], ("synthetic",)).groups.values() for run in group]
+            for run in runs + [run.teacher for run in runs if run.distils]:
+                dim = {10: None, 100: None}.get(run.dim, run.dim)
+                named = run.name in found.get((run.dataset, run.split, run.backbone, dim), [])
+                assert named == (run.dataset != "synthetic-world")
+    assert [dim for *_, dim in found] == [None] * 4 + [5, 20, 50]
+    assert all(len(methods) == len(set(methods)) for methods in found.values())
+    assert searches_of("laptop", ["cd"], "unkd", "mf") == {("synthetic", "unkd", "mf", None): ["cd"]}
+    with pytest.raises(ValueError, match="scale laptop has no such runs"):
+        searches_of("laptop", ["cd"], dim=50)
 
 
 def test_an_unknown_scale(capsys):

@@ -472,8 +472,7 @@ def test_the_tests_end_with_the_check_unless_files_are_named(arguments, pytest_s
     assert lines[2:] == ["ran -m rkd.study.check"] * checked
 
 
-def test_tuning_goes_through_splits_and_backbones(place):
+def test_tuning_is_of_what_the_laptop_scale_reports(place):
     made(place, "check", "--brief")
     lines = call(place, "tune", "--jobs", "2").communicate(timeout=60)[0].splitlines()
-    assert lines[1:] == [f"ran -m rkd tune ml-100k --split {split} --backbone {backbone} --to rkd/tuning --jobs 2"
-                         for split in ("unkd", "ratio") for backbone in ("mf", "lightgcn --epochs 100")]
+    assert lines[1:] == ["ran -m rkd tune --scale laptop --to rkd/tuning --jobs 2"]

@@ -1,5 +1,7 @@
 """What a Run says: its defaults, tuned settings for what is not given, its teacher, what it refuses."""
 
+from dataclasses import replace
+
 import pytest
 from runs_helpers import tiny, write_trials
 
@@ -132,6 +134,16 @@ def test_a_runs_teacher_shares_data_seed_and_backbone():
     assert run.teacher == Run("synthetic", "teacher", 3, "lightgcn", 6, "ratio", 2, epochs=9)
     assert run.teacher.lr != 0.5 and run.teacher.teacher_dim == 6
     assert Run("synthetic", "pd-cd").teacher.method == "pd"
+
+
+def test_a_teacher_may_be_trained_for_longer():
+    run = Run("synthetic", "rd", epochs=9, teacher_epochs=20)
+    assert (run.epochs, run.teacher.epochs) == (9, 20) and run.teacher == Run("synthetic", "teacher", epochs=20)
+    assert Run("synthetic", "rd", epochs=9, teacher_epochs=9) == Run("synthetic", "rd", epochs=9) != run
+    assert Run("synthetic", "none", teacher_epochs=9) == Run("synthetic", "none")  # nobody's teacher
+    assert replace(Run("synthetic", "rd", epochs=9), epochs=7).teacher.epochs == 7
+    with pytest.raises(ValueError, match="teacher_epochs must be at least 1, not 0"):
+        Run("synthetic", "rd", teacher_epochs=0)
 
 
 def test_a_teacher_minds_only_what_concerns_the_teacher():

@@ -21,7 +21,7 @@ def test_every_setting_changes_the_key(untuned):
     given = dict(dim=3, epochs=4, teacher_dim=5, lr=0.1, l2=0.1, weight=0.1)
     others = [dict(seed=1), dict(backbone="lightgcn"), dict(dim=4), dict(split="ratio"), dict(split_seed=1),
               dict(lr=0.2), dict(l2=0.2), dict(weight=0.2), dict(settings={"t1": 1.0}), dict(epochs=5),
-              dict(teacher_dim=6), dict(batch_size=77)]
+              dict(teacher_dim=6), dict(batch_size=77), dict(teacher_epochs=5)]
     runs = [Run("synthetic", "cd", **given | other) for other in [{}, *others]]
     assert len({key_of(run) for run in runs}) == len(runs)
     assert key_of(Run("synthetic", "cd", **given, settings={"t1": 2.0})) == key_of(runs[0])  # the default, spelt out

@@ -1,59 +1,175 @@
-"""Fair tuning: equal numbers of trials, common points, validation data alone, both choices kept."""
+"""The search: as many trials of every method, halved at equal epochs, validation data alone; what is chosen of them."""
 
+import math
 import os
+import re
+from collections import Counter
+from types import SimpleNamespace
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
-from runs_helpers import write_trials
+from runs_helpers import files, write_trials
 
 import rkd
 import rkd.tuned
-from rkd import CATALOG, METHODS, Distiller, Interactions, Split, split_of
+from rkd import METHODS, Interactions, Split, split_of
+from rkd.design import RANGES, SEED
 from rkd.files import cache_folder
-from rkd.methods import check_settings
-from rkd.models import BACKBONES
-from rkd.protocols import PROTOCOLS
 from rkd.study.scales import SCALES
-from rkd.tune import RANGES, SEED, _point, _sobol, trials, tune
-from rkd.tuned import COMMON, choices, choose, tuned
+from rkd.tune import rungs, search, tune
+from rkd.tuned import COMMON, best, choices, choose, tuned
+
+NDCG, TAIL = "valid_ndcg@10", "valid_unpopular/recall@10"
 
 
 @pytest.fixture
 def small(untuned, monkeypatch):
     """Trials of three epochs on the synthetic data set."""
-    def of(method, n=4):
-        return trials("synthetic", method, n=n, epochs=3, jobs=1)
+    def of(*methods, n=4, epochs=3):
+        return search("synthetic", list(methods), n=n, epochs=epochs, jobs=1)
 
     monkeypatch.setattr("builtins.print", lambda *_, **__: None)
     return of
 
 
-def test_every_method_tries_the_same_common_points(small):
-    tables = {method: small(method) for method in ("none", "rd", "unkd", "pd")}
-    common = {method: table.sort_values(["lr", "l2"])[["lr", "l2"]].to_numpy().tolist()
-              for method, table in tables.items()}
-    assert common["none"] == common["rd"] == common["unkd"] == common["pd"] and len(common["none"]) == 4
-    assert "weight" not in tables["none"] and set(tables["rd"]["weight"]) == set(tables["unkd"]["weight"])
-    assert METHODS["unkd"].search.keys() <= set(tables["unkd"]) and METHODS["pd"].search.keys() <= set(tables["pd"])
+@pytest.fixture
+def imagined(untuned, monkeypatch):
+    """imagined(ndcg, tail): searches in which runs are not trained, but have these metrics, functions of the run."""
+    def of(ndcg, tail=lambda run: 0.1):
+        def compute(runs, jobs):
+            return [SimpleNamespace(best_epoch=run.epochs, epochs=run.epochs, valid_metrics={
+                "ndcg@10": ndcg(run), "recall@10": 0.2, "unpopular/recall@10": tail(run)}) for run in runs]
+
+        monkeypatch.setattr("rkd.tune.compute", compute)
+        return lambda *methods, **options: search("synthetic", list(methods), **options)
+
+    monkeypatch.setattr("rkd.tune._announce", lambda *_: None)
+    return of
 
 
-def test_points_lie_in_their_ranges():
-    for ranges in (RANGES, *(method.search for method in METHODS.values() if method.search)):
-        for row in _sobol(len(ranges), 12, 0):
-            for name, value in _point(ranges, row).items():
-                span = ranges[name]
-                assert value in span if isinstance(span, list) else 0.98 * span[0] <= value <= 1.02 * span[1]
-    assert _point({"a": [1, 2, 3]}, np.array([0.999])) == {"a": 3}
-    assert _point({"a": (0.01, 1.0)}, np.array([0.5])) == {"a": 0.1}
+def away(run, **best) -> float:
+    """How far a run's settings are from the best, in logarithms."""
+    return sum(abs(math.log(getattr(run, name) / value)) for name, value in best.items())
 
 
-def test_own_settings_exist_and_are_of_their_type():
-    searched = [method for method in METHODS.values() if method.search]
-    for method in searched:
-        check_settings(method, {name: span[0] for name, span in method.search.items()})
-    assert len(searched) == len(METHODS) - 2  # all but the teacher and the plain student
+# --------------------------------------------------------------------------------------------------------- the halving
+
+def test_rungs():
+    assert rungs(32, 200) == [(32, 25), (16, 50), (8, 100), (4, 200)]
+    assert rungs(32, 400) == [(32, 50), (16, 100), (8, 200), (4, 400)]
+    assert rungs(8, 200) == [(8, 25), (4, 50), (2, 100), (2, 200)] and rungs(32, 500)[0] == (32, 65)
+    assert rungs(1, 100) == [(1, 15), (1, 25), (1, 50), (1, 100)] and rungs(4, 12) == [(4, 5), (2, 10), (2, 12)]
+    assert rungs(7, 3) == [(7, 3)]
+
+
+def test_the_better_half_goes_on(imagined, monkeypatch):
+    """By what they are at that rung: here a low l2 is good at first, a high one in the end. The authors' settings,
+    bad throughout, and the best of the tail stay."""
+    monkeypatch.setattr(METHODS["rd"], "published", {"lr": 7e-3, "l2": 1e-2, "weight": 1e-9})
+
+    def ndcg(run):
+        return 0.1 if run.weight == 1e-9 else 0.4 - 0.02 * away(run, lr=7e-3) + 1e-4 * run.epochs * run.l2 ** 0.2
+
+    table = imagined(ndcg, lambda run: run.weight)("rd")["rd"]
+    first = table[~table["origin"].str.startswith("beyond")]
+    lived = {rung: part.set_index("trial") for rung, part in first.groupby("rung")}
+    assert {rung: len(part) for rung, part in lived.items()} == {25: 32, 50: 16, 100: 8, 200: 4}
+    for rung, part in lived.items():
+        assert all(part[NDCG] > 0.39 - 0.02 * 4) or 0 in part.index
+        if rung < 200:
+            stay, go = part.loc[lived[2 * rung].index], part.drop(lived[2 * rung].index)
+            near = part[part[NDCG] >= 0.98 * part[NDCG].max()]
+            extra = {0, near[TAIL].idxmax()}
+            assert extra | {part[NDCG].idxmax()} <= set(stay.index)
+            assert stay.drop(list(extra))[NDCG].min() > go[NDCG].max()
+    assert choose(table)["accuracy"]["l2"] == table.loc[table[table["rung"] == 200][NDCG].idxmax(), "l2"]
+    assert table["origin"].iloc[0] == "published" and table["epochs"].max() == 200
+
+
+def test_every_method_is_trained_for_as_many_epochs(imagined):
+    """32 · 25 + 16 · 50 + 8 · 100 + 4 · 200; of LightGCN twice as long. Teachers are trained to the end for every
+    rung."""
+    taught = set()
+
+    def ndcg(run):
+        taught.add((run.backbone, run.teacher.epochs) if run.distils else None)
+        return 0.5 - 0.01 * away(run, lr=7e-3, l2=1e-2, **({"weight": METHODS[run.name].weight} if run.weight else {}))
+
+    for backbone, epochs in (("mf", 3200), ("lightgcn", 6400)):
+        tables = imagined(ndcg)("none", "rd", "unkd", "pd", backbone=backbone)
+        drawn = {method: table[table["origin"] != "beyond"] for method, table in tables.items()}
+        assert {method: table["epochs"].sum() for method, table in drawn.items()} == dict.fromkeys(tables, epochs)
+        common = {method: table[table["rung"] == epochs / 128][["lr", "l2"]].to_numpy().tolist()
+                  for method, table in tables.items()}
+        assert len(common["none"]) == 32 and all(points == common["none"] for points in common.values())
+    assert taught == {None, ("mf", 200), ("lightgcn", 400)}
+    assert "weight" not in tables["none"] and METHODS["unkd"].search.keys() <= set(tables["unkd"])
+
+
+def test_a_choice_within_the_ranges_extends_nothing(imagined):
+    table = imagined(lambda run: 0.5 - 0.01 * away(run, lr=7e-3, l2=1e-2, weight=0.1))("rd")["rd"]
+    assert set(table["origin"]) == {"drawn"} and len(table) == 32 + 16 + 8 + 4
+    assert not table.loc[table["rung"] == 200, "edge"].str.len().any()
+
+
+def test_a_choice_on_an_edge_extends_the_range(imagined):
+    """Until the best lies within, at l2 = .2, or twice, where more is always better."""
+    table = imagined(lambda run: 0.5 - 0.01 * away(run, lr=7e-3) - 0.05 * away(run, l2=0.2))("none")["none"]
+    further = table[table["origin"] == "beyond l2 high"]
+    assert set(table["origin"]) == {"drawn", "beyond l2 high"} and set(further["trial"]) == set(range(32, 40))
+    assert Counter(further["rung"]) == {25: 8, 50: 4, 100: 2, 200: 2}
+    best = table.loc[table[table["rung"] == 200][NDCG].idxmax()]
+    assert best["origin"] == "beyond l2 high" and best["edge"] == "" and 0.1 < best["l2"] < 0.4 * 0.65
+
+    table = imagined(lambda run: 0.5 - 0.01 * away(run, lr=1e9))("rd")["rd"]
+    assert table[table["trial"] >= 32]["origin"].str.startswith("beyond lr high").all()
+    assert 0.2 < table["lr"].max() <= 0.05 * 16
+    assert table["trial"].nunique() == 32 + 8 + 8 and Counter(table["rung"])[25] == 48
+    best = table.loc[table[table["rung"] == 200][NDCG].idxmax()]
+    assert best["trial"] >= 40 and best["edge"].startswith("lr high")  # and is reported so
+    assert (table["edge"].str.contains("lr high") == (table["lr"] >= 1e-3 * 800 ** 0.9)).all()  # of .001 … 4 · 4 · .05
+    own = table[table["trial"] >= 32][[*METHODS["rd"].search]]
+    assert len(own.drop_duplicates()) == 1  # the method's own settings are those of the best so far
+
+
+def test_a_trial_repeats_itself_and_goes_on(small):
+    """What a trial was at the rung before, from the same teacher, is how it begins at the next."""
+    table = small("cd", n=2, epochs=10)["cd"]
+    assert table["rung"].tolist()[:4] == [5, 5, 10, 10]
+    histories = {}
+    for trial in table.head(4).to_dict("records"):
+        run = rkd.Run("synthetic", "cd", SEED, **{name: trial[name] for name in (*COMMON,)}, epochs=trial["rung"],
+                      settings={name: trial[name] for name in METHODS["cd"].search}, teacher_epochs=10)
+        (result,) = rkd.compute([run], jobs=1, log=lambda line: None)
+        assert result.valid_metrics["ndcg@10"] == trial[NDCG] and run.teacher.epochs == 10
+        histories[trial["trial"], trial["rung"]] = result.history
+    for trial in (0, 1):
+        assert len(histories[trial, 10]) == 2 and histories[trial, 10][:1] == histories[trial, 5]
+
+
+def test_a_search_that_was_killed_goes_on_where_it_was(untuned, monkeypatch, capsys):
+    """Every run is trained once, but for the one that was at it."""
+    fits, fit = [], rkd.run.fit
+
+    def counted(run, *rest):
+        fits.append(run)
+        if len(fits) == 7:
+            raise KeyboardInterrupt
+        return fit(run, *rest)
+
+    monkeypatch.setattr("rkd.schedule.fit", counted)
+    with pytest.raises(KeyboardInterrupt):
+        tune("synthetic", ["none", "rd"], n=4, epochs=10, jobs=1)
+    assert not list(cache_folder().glob("tuning/**/*.csv")) and len(files()) == 6
+    tune("synthetic", ["none", "rd"], n=4, epochs=10, jobs=1)
+    once = Counter(fits)
+    assert once.pop(fits[6]) == 2 and set(once.values()) == {1} and len(once) > 10
+    before, written = len(fits), {path: path.read_text() for path in cache_folder().glob("tuning/**/*.csv")}
+    capsys.readouterr()
+    tune("synthetic", ["none", "rd"], n=4, epochs=10, jobs=1)
+    assert len(fits) == before and {path: path.read_text() for path in written} == written and len(written) == 2
+    assert "to train" not in capsys.readouterr().out
 
 
 def test_the_tuning_seed_is_never_reported():
@@ -62,7 +178,7 @@ def test_the_tuning_seed_is_never_reported():
 
 def test_trials_do_not_look_at_the_test_data(small, monkeypatch):
     """Other test items, same trials."""
-    first = small("rd")
+    first = small("rd")["rd"]
     split = split_of("synthetic")
     taken = Interactions(split.n_users, split.n_items, split.test.users, split.test.items.flip(0), "synthetic")
     keys = set(((split.train.users * split.n_items + split.train.items).tolist())
@@ -74,16 +190,10 @@ def test_trials_do_not_look_at_the_test_data(small, monkeypatch):
     monkeypatch.setattr("rkd.schedule.refuse_altered", lambda *_, **__: None)
     for module in ("run", "store", "worker"):
         monkeypatch.setattr(f"rkd.{module}.split_of", lambda *_: other)
-    pd.testing.assert_frame_equal(first, small("rd"))
+    pd.testing.assert_frame_equal(first, small("rd")["rd"])
 
 
-def test_two_choices_by_hand():
-    table = pd.DataFrame({"lr": [0.1, 0.2, 0.3, 0.4], "groups": [2, 3, 4, 5], "best_epoch": 1, "epochs": 2,
-                          "valid_ndcg@10": [0.500, 0.491, 0.489, 0.400], "valid_recall@10": 0.0,
-                          "valid_unpopular/recall@10": [0.01, 0.02, 0.05, 0.09]})
-    assert choose(table) == {"accuracy": {"lr": 0.1, "groups": 2}, "tail": {"lr": 0.2, "groups": 3}}  # 0.98 · 0.5
-    assert all(type(settings["groups"]) is int for settings in choose(table).values())
-
+# --------------------------------------------------------------------------------------------------------- its record
 
 def test_tuning_writes_trials_and_later_runs_take_the_choices(untuned):
     """By default into the cache."""
@@ -95,11 +205,13 @@ def test_tuning_writes_trials_and_later_runs_take_the_choices(untuned):
     kept = choices(fingerprint, "unkd", "mf", "unkd")
     assert set(kept) == {"accuracy", "tail"} and kept == choose(table)
     run = rkd.Run("synthetic", "unkd")
-    assert (run.lr, run.l2, run.weight) == tuple(table.loc[0, ["lr", "l2", "weight"]])
+    chosen = table.loc[table[NDCG].idxmax()]
+    assert (run.lr, run.l2, run.weight) == tuple(chosen[["lr", "l2", "weight"]])
     assert (run.batch_size, run.teacher.batch_size) == (8192, 2048) and (table["batch_size"] == 8192).all()
-    assert dict(run.settings)["groups"] == table.loc[0, "groups"]
+    assert dict(run.settings)["groups"] == chosen["groups"]
     assert tuned(fingerprint, "mf", "unkd", choice="tail") == kept["tail"]
-    assert run.teacher.lr == pd.read_csv(place / "teacher.csv").loc[0, "lr"]
+    teachers = pd.read_csv(place / "teacher.csv")
+    assert run.teacher.lr == teachers.loc[teachers[NDCG].idxmax(), "lr"]
 
 
 def test_a_students_trials_learn_from_the_teacher_just_chosen(untuned, monkeypatch):
@@ -107,17 +219,9 @@ def test_a_students_trials_learn_from_the_teacher_just_chosen(untuned, monkeypat
     monkeypatch.setattr("rkd.tune.compute", lambda runs, jobs: teachers.append({run.teacher for run in runs}) or
                         compute(runs, jobs, log=lambda line: None))
     tune("synthetic", ["rd", "teacher"], n=2, epochs=3, jobs=1)
-    assert teachers == [{None}, {rkd.Run("synthetic", "teacher", SEED, epochs=3)}]
-    (teacher,) = teachers[1]
+    assert teachers[0] == {None} and teachers[-1] == {rkd.Run("synthetic", "teacher", SEED, epochs=3)}
+    (teacher,) = teachers[-1]
     assert teacher.lr == choices(split_of("synthetic").data_fingerprint, "unkd", "mf", "teacher")["accuracy"]["lr"]
-
-
-def test_tuning_anew_counts_at_once(untuned):
-    """Choices are kept in memory, but not longer than their file stays as it is."""
-    fingerprint = split_of("synthetic").data_fingerprint
-    for lr in (0.5, 0.25):
-        write_trials(fingerprint, "rd", {"lr": lr})
-        assert rkd.Run("synthetic", "rd").lr == lr
 
 
 def test_tuning_to_a_folder_says_what_it_chose(untuned, tmp_path, capsys):
@@ -129,11 +233,15 @@ def test_tuning_to_a_folder_says_what_it_chose(untuned, tmp_path, capsys):
     fingerprint = split_of("synthetic").data_fingerprint
     (path,) = (tmp_path / "trials").rglob("*.csv")
     assert path.relative_to(tmp_path / "trials").as_posix() == f"synthetic-{fingerprint}/unkd/mf/Mine.csv"
-    assert not (cache_folder() / "tuning").exists() and choices(fingerprint, "unkd", "mf", "Mine") == {}
+    assert not (cache_folder() / "tuning").exists() and choices(fingerprint, "unkd", "mf", Mine) == {}
     chosen = choose(pd.read_csv(path))
     assert set(chosen["accuracy"]) == {"lr", "l2", "weight", "batch_size", "k"}
-    assert [line for line in capsys.readouterr().out.splitlines() if not line.startswith("run ")] == [
-        *(f"synthetic unkd mf Mine, {choice}: {settings}" for choice, settings in chosen.items()),
+    table = pd.read_csv(path, keep_default_na=False)
+    edges = {choice: table["edge"][row] for choice, row in best(table).items()}
+    assert [line for line in capsys.readouterr().out.splitlines() if not re.match(r"run |\d+ trials", line)] == [
+        *(f"synthetic unkd mf Mine, {choice}: {settings}"
+          + f" (at the edge of what was tried: {edges[choice]})" * bool(edges[choice])
+          for choice, settings in chosen.items()),
         f"runs take these settings where RKD_TUNING={tmp_path / 'trials'} is set"]
 
 
@@ -151,63 +259,34 @@ def test_trials_written_anywhere_are_learnt_from_in_the_call_and_found_where_tol
         said = f"RKD_TUNING={folder or cache_folder() / 'tuning'} is set" in capsys.readouterr().out
         (teacher,) = teachers[-1]
         (path,) = (folder or cache_folder() / "tuning").glob("*/unkd/mf/teacher.csv")
-        best = pd.read_csv(path).loc[0, "lr"]
-        assert teacher.lr == best != 0.5 and "RKD_TUNING" not in os.environ
+        chosen = choose(pd.read_csv(path))["accuracy"]["lr"]
+        assert teacher.lr == chosen != 0.5 and "RKD_TUNING" not in os.environ
         found = rkd.Run("synthetic", "teacher").lr
-        assert found == (0.5 if shipped else best if folder is None else 0.001)
+        assert found == (0.5 if shipped else chosen if folder is None else 0.001)
         assert said == (folder is not None)  # rd has no trials but these
         monkeypatch.setenv("RKD_TUNING", str(path.parents[3]))
-        assert rkd.Run("synthetic", "teacher").lr == best
+        assert rkd.Run("synthetic", "teacher").lr == chosen
         monkeypatch.delenv("RKD_TUNING")
 
 
 def test_a_trial_that_fails_stops_no_other(untuned, monkeypatch, capsys):
     monkeypatch.setitem(RANGES, "lr", (1e-2, 1e30))
-    table = trials("synthetic", "none", n=4, epochs=3, jobs=1)
+    table = search("synthetic", ["none"], n=4, epochs=3, jobs=1)["none"]
     assert 1 <= len(table) < 4 and table["valid_ndcg@10"].notna().all()
     assert "runs failed; the others are kept" in capsys.readouterr().out
     monkeypatch.setitem(RANGES, "lr", (1e29, 1e30))
     with pytest.raises(rkd.RunsFailed, match="4 of 4 runs failed"):
-        trials("synthetic", "none", n=4, epochs=3, jobs=1)
+        search("synthetic", ["none"], n=4, epochs=3, jobs=1)
     with pytest.raises(ValueError, match="1 trial or more, not 0"):
-        trials("synthetic", "none", n=0)
+        search("synthetic", ["none"], n=0)
 
 
-def test_of_two_names_of_the_same_data_the_trials_written_last_count(untuned):
+def test_tuning_for_a_size(untuned):
+    """Students of that size, from the usual teacher; their trials have a file of their own."""
     fingerprint = split_of("synthetic").data_fingerprint
-    for name, lr in (("b", 0.5), ("c", 0.25), ("a", 0.125)):
-        write_trials(fingerprint, "rd", {"lr": lr}, name=name)
-        assert rkd.Run("synthetic", "rd").lr == lr
-
-
-def test_what_is_committed_fits_the_methods():
-    """Every chosen setting is one that its method has; every folder is of data that the catalog knows."""
-    names = {dataset.fingerprint: name for name, dataset in CATALOG.items()}
-    found = list(rkd.tuned.TRIALS.rglob("*.*"))
-    assert len(found) > 50
-    for path in found:
-        place, split, backbone, file = path.relative_to(rkd.tuned.TRIALS).parts
-        name, fingerprint = place.rsplit("-", 1)
-        method = file.removesuffix(".csv")
-        assert names[fingerprint] == name and split in PROTOCOLS and backbone in BACKBONES and method in METHODS
-        both = choices(fingerprint, split, backbone, method)
-        assert both == choose(pd.read_csv(path)) and both.keys() == {"accuracy", "tail"}
-        for settings in both.values():
-            own = {k: v for k, v in settings.items() if k not in COMMON}
-            check_settings(method, own)
-            assert own.keys() == METHODS[method].search.keys() and "batch_size" in settings
-            assert ("weight" in settings) == issubclass(METHODS[method], Distiller)
-
-
-def test_a_scale_runs_either_choice(untuned):
-    """Every setting of the choice reaches the run; what is given goes before it."""
-    common = {"lr": 0.5, "l2": 0.25, "weight": 0.125, "batch_size": 16}
-    write_trials(split_of("synthetic").data_fingerprint, "unkd", {**common, "groups": 2},
-                 {**common, "lr": 0.75, "groups": 3}, split="ratio")
-    for choice, lr, groups in (("accuracy", 0.5, 2), ("tail", 0.75, 3)):
-        run, *others = SCALES["laptop"].runs("synthetic", ["unkd"], split="ratio", choice=choice)
-        assert [r.seed for r in (run, *others)] == list(SCALES["laptop"].seeds)
-        assert (run.lr, run.l2, run.weight, run.batch_size) == (lr, 0.25, 0.125, 16)
-        assert dict(run.settings)["groups"] == groups
-    (run,) = SCALES["laptop"].runs("synthetic", ["unkd"], few=True, choice="tail", split="ratio", lr=0.1)
-    assert run.lr == 0.1 and dict(run.settings)["groups"] == 3
+    tune("synthetic", ["rd"], n=2, epochs=3, jobs=1, dim=3)
+    (path,) = cache_folder().glob("tuning/**/*.csv")
+    assert path.name == "rd-d3.csv" and choices(fingerprint, "unkd", "mf", "rd") == {}
+    assert choices(fingerprint, "unkd", "mf", "rd", 3) == choose(pd.read_csv(path))
+    sizes = {re.match(r"mf-(\w+)-(\d+)-", file.name).groups() for file in files()}
+    assert sizes == {("rd", "3"), ("teacher", "100")}

@@ -29,6 +29,8 @@ class Method:
     search    : setting → the range that the tuner draws it from: a pair of floats (log-uniform), or a list of values.
     limits    : setting → the values it may have (limits.py).
     weight    : of its loss, where none was tuned.
+    weights   : the range that the tuner draws the weight from, log-uniformly.
+    published : its authors' settings, in our convention: lr, l2, batch_size, weight and its own; empty where unknown.
     taught_by : the method that trains its teacher; None for what is trained without one.
     teaches   : whether students learn from it.
     differs   : in what it differs from its authors' paper or code, a sentence each.
@@ -40,6 +42,8 @@ class Method:
     search = {}
     limits = {}
     weight = 0.1
+    weights = (1e-2, 1.0)
+    published = {}
     taught_by = "teacher"
     teaches = False
     differs = ()

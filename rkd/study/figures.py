@@ -99,6 +99,16 @@ def curves(histories: dict[str, list[dict]], value: str, label: str) -> Figure:
     return figure
 
 
+def searched(curves: dict[str, pd.Series]) -> Figure:
+    """The best validation NDCG@10 of the trials so far (tuned.best_so_far), a line for each name."""
+    figure, axis = plt.subplots(figsize=(6.5, 3.6))
+    for name, curve in curves.items():
+        axis.step(curve.index, curve, where="post", label=name)
+    axis.set(xlabel="epochs of all trials so far", ylabel="best NDCG@10 on validation")
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
 def heat_maps(matrices: dict[str, np.ndarray], label: str) -> Figure:
     """Square matrices [G, G] side by side, in one scale of colour; G groups of a ranking, the best first."""
     top = max(np.max(matrix) for matrix in matrices.values())

@@ -1,12 +1,11 @@
 """The runs behind all tables and figures of a scale, without executing a notebook."""
 
-from collections.abc import Iterable
-from statistics import median
+from collections.abc import Collection, Iterable
 
 from ..device import resolve_device
-from ..files import cache_folder
-from ..run import Run, split_of
-from ..store import key_of, metrics_key, read, stored, trained
+from ..methods import method_of
+from ..run import Run
+from ..store import costs, expected_seconds, key_of, metrics_key, stored, trained
 from .papers import both, mkd, unkd
 from .scales import SCALES
 
@@ -24,7 +23,7 @@ def plan(scale: str, device: str = "auto") -> list[dict]:
     Seconds to come are those of an epoch and pair of like runs in the cache, or of any, times epochs at most and pairs.
     Raises ValueError for an unknown scale.
     """
-    kind, metrics, costs = resolve_device(device), metrics_key(), _costs()
+    kind, metrics, known = resolve_device(device), metrics_key(), costs()
     rows = {}
     for run, notebooks in runs_of(scale).items():
         key = key_of(run, kind)
@@ -33,8 +32,7 @@ def plan(scale: str, device: str = "auto") -> list[dict]:
             continue
         record = trained(run, key)
         state = "to train" if record is None else "done" if stored(run, key, metrics) else "to measure"
-        like = costs.get((run.backbone, run.name)) or [cost for group in costs.values() for cost in group] or [0.0]
-        seconds = record["seconds"] if record else median(like) * len(split_of(run).train) * run.epochs
+        seconds = record["seconds"] if record else expected_seconds(run, known)
         rows[key] = {"key": key, "state": state, "seconds": round(seconds, 1), "notebooks": sorted(set(notebooks)),
                      "label": str(run), **run.as_dict()}
     return list(rows.values())
@@ -45,14 +43,14 @@ def runs_of(scale: str, notebooks: Iterable[str] = STUDIES) -> dict[Run, list[st
     it. Raises ValueError for an unknown scale."""
     if scale not in SCALES:
         raise ValueError(f"unknown scale {scale!r}: choose from {', '.join(SCALES)}")
-    datasets, used = SCALES[scale].available(log=lambda line: None), {}
+    datasets, found = SCALES[scale].available(log=lambda line: None), {}
     for notebook in notebooks:
         for study in STUDIES[notebook]:
             for group in study(SCALES[scale], datasets).groups.values():
                 for run in group:
                     for one in filter(None, (run.teacher, run)):
-                        used.setdefault(one, []).append(notebook)
-    return used
+                        found.setdefault(one, []).append(notebook)
+    return found
 
 
 def shard(runs: Iterable[Run], part: int, parts: int) -> list[Run]:
@@ -70,12 +68,21 @@ def shard(runs: Iterable[Run], part: int, parts: int) -> list[Run]:
     return shares[part]
 
 
-def _costs() -> dict[tuple[str, str], list[float]]:
-    """(backbone, method) → seconds for an epoch and training pair, of the runs in the cache."""
-    found: dict[tuple[str, str], list[float]] = {}
-    for path in cache_folder().glob("runs/*/*.json"):
-        record = None if path.name.endswith(".metrics.json") else read(path)
-        if record:
-            cost = record["seconds_per_epoch"] / record["provenance"]["pairs"]
-            found.setdefault((record["run"]["backbone"], record["run"]["method"]), []).append(cost)
-    return found
+def searches_of(scale: str, only: Collection[str] | None = None, split: str | None = None, backbone: str | None = None,
+                dim: int | None = None) -> dict[tuple[str, str, str, int | None], list[str]]:
+    """What tune is to choose for a scale, or for those of its runs that are named: (data set, split, backbone, dim) →
+    methods; dim is None for the scale's usual sizes, which come first. The synthetic world, of which there is a new one
+    for every seed, is left out. Raises ValueError where nothing is left."""
+    found: dict[tuple[str, str, str, int | None], list[str]] = {}
+    for run in runs_of(scale):
+        wanted = all(value in (None, getattr(run, name))
+                     for name, value in (("split", split), ("backbone", backbone), ("dim", dim)))
+        if run.dataset == "synthetic-world" or not wanted or only and run.name not in only:
+            continue
+        usual = SCALES[scale].teacher_dim if method_of(run.method).teaches else SCALES[scale].student_dim
+        methods = found.setdefault((run.dataset, run.split, run.backbone, None if run.dim == usual else run.dim), [])
+        if run.name not in methods:
+            methods.append(run.name)
+    if not found:
+        raise ValueError(f"scale {scale} has no such runs")
+    return dict(sorted(found.items(), key=lambda search: search[0][3] or 0))

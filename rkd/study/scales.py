@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ..datasets import DataError
 from ..methods import Method, method_of
 from ..run import Run, fingerprint_of, split_of
-from ..tuned import COMMON, tuned
+from ..tuned import COMMON, STUDENT_DIM, TEACHER_DIM, tuned
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class Scale:
     few: tuple[int, ...]
     epochs: int = 500
     lightgcn_epochs: int = 500
-    teacher_dim: int = 100
-    student_dim: int = 10
+    teacher_dim: int = TEACHER_DIM
+    student_dim: int = STUDENT_DIM
 
     def available(self, log=print) -> tuple[str, ...]:
         """The data sets available on this machine; logs why each other one is not. Raises DataError where none is."""
@@ -38,14 +38,16 @@ class Scale:
     def runs(self, dataset: str, methods: Iterable[str | type[Method]], backbone: str = "mf", few: bool = False,
              choice: str = "accuracy", **settings) -> list[Run]:
         """Each method with each seed (or few of them) on one data set. choice: of the tuned settings, "accuracy" or
-        "tail". settings: further ones of Run, of which epochs cannot go above the scale's own."""
+        "tail". settings: further ones of Run, of which epochs cannot go above the scale's own; of another ``dim`` than
+        the scale's, the settings are those chosen for it, where they were."""
         most = self.lightgcn_epochs if backbone == "lightgcn" else self.epochs
         settings["epochs"] = min(settings.get("epochs", most), most)
         found = []
         for method in methods:
-            own = tuned(fingerprint_of(dataset), backbone, method, choice, settings.get("split", "unkd"))
-            common = {name: own.pop(name) for name in COMMON} | {"settings": own, "teacher_dim": self.teacher_dim}
-            common["dim"] = self.teacher_dim if method_of(method).teaches else self.student_dim
+            dim = settings.get("dim", self.teacher_dim if method_of(method).teaches else self.student_dim)
+            own = tuned(fingerprint_of(dataset), backbone, method, choice, settings.get("split", "unkd"), dim)
+            common = {name: own.pop(name) for name in COMMON} | {"settings": own, "teacher_dim": self.teacher_dim,
+                                                                 "dim": dim}
             found += [Run(dataset, method, seed, backbone, **common | settings)
                       for seed in (self.few if few else self.seeds)]
         return found

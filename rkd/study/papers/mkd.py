@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -80,7 +79,7 @@ def mkd(scale: Scale, datasets: Sequence[str]) -> Study:
     runs, tuned = _runner(scale, datasets, "mkd")
 
     def sized(method, dim):
-        return [replace(run, dim=dim) for run in runs(method, epochs=SHORT)]
+        return runs(method, epochs=SHORT, dim=dim)
 
     groups = {method: runs(method, few=method in FEW) for method in COMPARED}
     groups |= {label: runs(settings={part: tuned[part] if part in on else 0.0 for part in PARTS})
