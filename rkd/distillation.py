@@ -4,9 +4,10 @@ from functools import partial
 
 from .data import Split
 from .device import resolve_device
+from .fit import Fit
 from .methods import Method, check_settings, distillation
 from .models import BACKBONES, fixed
-from .train import Fit, train
+from .train import train
 from .tuned import COMMON, tuned
 
 

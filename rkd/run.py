@@ -10,10 +10,11 @@ from .data import Split
 from .datasets import CATALOG, load
 from .datasets.synthetic import world
 from .distillation import distill
+from .fit import Fit
 from .limits import plain
 from .methods import Distiller, Method, check_settings, method_of, name_of
 from .models import BACKBONES
-from .train import Fit, check_training, train
+from .train import check_training, train
 from .tuned import COMMON, tuned
 
 
