@@ -5,10 +5,11 @@ from functools import partial
 from .data import Split
 from .device import neutral, resolve_device
 from .door import warn_of_order
+from .fit import Fit
 from .given import fixed
 from .methods import Method, check_settings, distillation
 from .models import BACKBONES
-from .train import Fit, train
+from .train import train
 from .tuned import COMMON, STUDENT_DIM, tuned
 
 

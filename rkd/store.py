@@ -21,11 +21,11 @@ from .device import neutral, resolve_device
 from .evaluate import METRICS, evaluate, per_user
 from .files import cache_folder, write_whole
 from .fingerprint import PACKAGE, code_fingerprint
+from .fit import Fit
 from .methods import method_of
 from .models import BACKBONES, MF
 from .pinned import INSTRUCTIONS
 from .run import Run, split_of
-from .train import Fit
 
 KS = (10, 20)
 # What these decide is in the key itself: the method's class, its settings, the pairs of the data; or it is no weight.

@@ -71,6 +71,9 @@ def test_ids_that_are_numbers_and_none_at_all(data):
     assert plain.recommend(3) == plain.recommend(np.int64(3)) == plain.recommend(torch.tensor(3))
     same(plain.recommend(torch.tensor([3, 4]))[3], plain.recommend(3))
     assert {item for item, _ in plain.recommend(3, k=40)} == set(np.flatnonzero(~matrix(split.train)[3]).tolist())
+    for mask in (True, np.arange(23) < 3):  # True is no user 1
+        with pytest.raises(ValueError, match="user True is none of the 23"):
+            plain.recommend(mask)
 
 
 @pytest.mark.parametrize("asked, message", [

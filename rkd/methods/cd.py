@@ -36,7 +36,7 @@ class CD(OnLists):
     t2: float = 0.0
     refresh: int = 5
 
-    keeps = "ranked", "probability"
+    keeps = "ranked", "lengths", "probability"
 
     def prepare(self):
         if self.guide == "teacher":
