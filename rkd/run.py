@@ -12,6 +12,11 @@ from .datasets import CATALOG, load
 from .datasets.synthetic import world
 from .device import neutral
 from .distillation import distill
+from .door import TeacherWarning
+from .fit import Fit
+from .limits import plain
+from .methods import Distiller, Method, check_settings, method_of, name_of
+from .models import BACKBONES
 from .protocols import PROTOCOLS
 from .train import check_training, train
 from .tuned import COMMON, STUDENT_DIM, TEACHER_DIM, tuned

@@ -6,8 +6,8 @@ from torch import cat
 
 from ..batch import distinct, weighted_mean
 from ..data import Interactions, Split
+from ..given import Given
 from ..kernels import ItemLists
-from ..models import Given
 from .base import OnLists
 
 
@@ -46,6 +46,6 @@ def exchanged(split: Split) -> Split:
     def exchange(part: Interactions) -> Interactions:
         some = part.item_counts.index_select(0, part.items) < part.n_users
         return replace(part, n_users=part.n_items, n_items=part.n_users, users=part.items[some], items=part.users[some],
-                       user_ids=part.item_ids, item_ids=part.user_ids)
+                       user_ids=part.item_ids, item_ids=part.user_ids, times=None, given=None)
 
     return replace(split, train=exchange(split.train), valid=exchange(split.valid), test=exchange(split.test))

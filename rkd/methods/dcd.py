@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
+from ..given import Given
 from ..kernels import ItemLists
 from ..limits import ABOVE_0, FROM_0, FROM_1
-from ..models import Given
 from ..sampling import draw_places
 from .base import OnLists, Sum
 from .by_item import ByItem
@@ -31,6 +31,8 @@ class Correction(OnLists):
     pool: int = 500
     sharpness: float = 0.1
     refresh: int = 3
+
+    keeps = ("log_p",)
 
     def prepare(self):
         if self.k > self.pool:

@@ -48,6 +48,8 @@ class RCEKD(OnLists):
     tau: float = 1.0
     refresh: int = 1
 
+    keeps = ("ranked",)
+
     def prepare(self):
         if max(self.k, self.n_samples) > self.pool:
             raise ValueError(f"k = {self.k} and n_samples = {self.n_samples} items come from the student's {self.pool} "
