@@ -15,11 +15,13 @@ from typing import get_args
 from .bench import bench
 from .datasets import CATALOG, DataError, DataWarning, load, statistics
 from .files import cache_folder
+from .limits import ABOVE_0, FROM_0, FROM_1, check
 from .methods import METHODS, method_of
 from .models import BACKBONES
 from .protocols import PROTOCOLS
 from .run import Run
 from .schedule import RunsFailed, compute
+from .train import LIMITS
 from .tune import tune
 
 SPLITS = ", ".join(name for name in PROTOCOLS if name != "all")
@@ -30,11 +32,9 @@ RUN_OPTIONS = {  # a field of Run → what the command line says of it
     "epochs": "at most", "teacher_dim": None, "batch_size": None}
 
 
-RANGES = {  # what a number on the command line must be
-    "seed": (0, "0 or more"), "split_seed": (0, "0 or more"), "dim": (1, "1 or more"), "teacher_dim": (1, "1 or more"),
-    "batch_size": (1, "1 or more"), "epochs": (1, "1 or more"), "trials": (1, "1 or more"), "jobs": (1, "1 or more"),
-    "threads": (1, "1 or more"), "l2": (0, "0 or more"), "weight": (0, "0 or more"),
-    "lr": (sys.float_info.min, "above 0")}
+NUMBERS = LIMITS | {  # what a number on the command line must be
+    "seed": FROM_0, "split_seed": FROM_0, "trials": FROM_1, "jobs": FROM_1, "threads": FROM_1, "seconds": ABOVE_0,
+    "total": ABOVE_0, "memory": FROM_1}
 
 
 class Parser(argparse.ArgumentParser):
@@ -46,9 +46,13 @@ class Parser(argparse.ArgumentParser):
 def number(name: str, kind: type) -> Callable[[str], float]:
     """What makes an option's text a number, in its range."""
     def parse(text):
-        value, (least, words) = kind(text), RANGES[name]
-        if not least <= value < (2 ** 63 if kind is int else math.inf):
-            raise argparse.ArgumentTypeError(f"must be {words}, not {text}")
+        value = kind(text)
+        try:
+            check(name, value, NUMBERS[name])
+            if kind is int and value >= 2 ** 63:
+                raise ValueError(f"{name} must be below 2^63, not {text}")
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error).removeprefix(f"{name} ")) from None  # argparse says the name
         return value
 
     parse.__name__ = kind.__name__  # argparse says it of what is no number
@@ -130,11 +134,14 @@ def parser() -> argparse.ArgumentParser:
     sub = command("grade", _grade, "grade submissions of the exercises (no sandbox: their code runs with your rights)")
     sub.add_argument("paths", type=Path, nargs="+", metavar="NOTEBOOK|FOLDER")
     sub.add_argument("--to", type=Path, default=Path("grades"), metavar="FOLDER", help="default: %(default)s")
-    sub.add_argument("--seconds", type=float, default=30, help="of processor time for a cell, or a task's cases "
-                     "(default: %(default)s)")
-    sub.add_argument("--total", type=float, default=300, help="the same for a submission (default: %(default)s)")
-    sub.add_argument("--memory", type=int, default=4096, metavar="MIB", help="for a submission (default: %(default)s)")
-    sub.add_argument("--jobs", type=int, metavar="N", help="submissions at once (default: as many as cores, at most 8)")
+    sub.add_argument("--seconds", type=number("seconds", float), default=30,
+                     help="of processor time for a cell, or a task's cases (default: %(default)s)")
+    sub.add_argument("--total", type=number("total", float), default=300,
+                     help="the same for a submission (default: %(default)s)")
+    sub.add_argument("--memory", type=number("memory", int), default=4096, metavar="MIB",
+                     help="for a submission (default: %(default)s)")
+    sub.add_argument("--jobs", type=number("jobs", int), metavar="N",
+                     help="submissions at once (default: as many as cores, at most 8)")
     return top
 
 
@@ -216,9 +223,6 @@ def _bench(options) -> None:
 
 
 def _grade(options) -> None:
-    numbers = (options.seconds, options.total, options.memory, 1 if options.jobs is None else options.jobs)
-    if not all(0 < x < math.inf for x in numbers):
-        raise ValueError("--seconds, --total, --memory and --jobs must be above 0")
     try:
         from .coursework.kernel import Limits
         from .coursework.report import grade_all

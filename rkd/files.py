@@ -16,10 +16,15 @@ HOST = platform.node().replace("-", "_")
 
 def cache_folder() -> Path:
     """$RKD_CACHE, by default ~/.cache/rkd: data sets in its folder data, runs in runs; it need not exist."""
-    try:
-        return Path(os.environ.get("RKD_CACHE") or "~/.cache/rkd").expanduser()
-    except RuntimeError:
-        raise OSError("there is no home folder to keep data and results in: name a folder in RKD_CACHE") from None
+    place = os.environ.get("RKD_CACHE") or "~/.cache/rkd"
+    if (folder := expanded(place)) == Path(place) and place.startswith("~"):
+        raise OSError(f"there is no home folder for {place}, where data and results go: name a folder in RKD_CACHE")
+    return folder
+
+
+def expanded(path: str | os.PathLike) -> Path:
+    """A path with its ~ or ~name replaced by a home folder, where there is one."""
+    return Path(os.path.expanduser(path))
 
 
 def make_writable(folder: Path, room: int = 1 << 16) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from .datasets import CATALOG
-from .files import cache_folder
+from .files import cache_folder, expanded
 from .methods import Distiller, Method, method_of, name_of
 
 TRIALS = Path(__file__).with_name("tuning")
@@ -54,7 +54,7 @@ def tuned(fingerprint: str, backbone: str, method: str | type[Method], choice: s
 def choices(fingerprint: str, split: str, backbone: str, method: str) -> dict[str, dict]:
     """choice → the settings chosen from the trials of one method; empty where there are none."""
     told = os.environ.get("RKD_TUNING")
-    for folder in (*([Path(told).expanduser()] if told else []), TRIALS, cache_folder() / "tuning"):
+    for folder in (*([expanded(told)] if told else []), TRIALS, cache_folder() / "tuning"):
         found = [(path.stat().st_mtime_ns, path) for path in
                  folder.glob(f"*-{fingerprint}/{split}/{backbone}/{method}.csv")]  # several, if the data have two names
         if found:

@@ -52,8 +52,8 @@ def test_mistakes_on_the_command_line_end_in_one_line():
     ("--method none --weight 1", "distils nothing"),
     ("--method cd --set guide=nobody", "cd's guide must be one of student, teacher, not 'nobody'"),
     ("--method pd --set gamma=-1.0", "pd's gamma must be 0 or more, not -1.0"),
-    ("--epochs 0", "argument --epochs: must be 1 or more, not 0"),
-    ("--dim 0", "argument --dim: must be 1 or more, not 0"),
+    ("--epochs 0", "argument --epochs: must be at least 1, not 0"),
+    ("--dim 0", "argument --dim: must be at least 1, not 0"),
     ("--lr -1", "argument --lr: must be above 0, not -1"),
 ])
 def test_what_the_command_line_refuses(arguments, message, capsys):
@@ -79,19 +79,19 @@ def test_a_run_that_fails(arguments, run, message, capsys):
 
 @pytest.mark.parametrize("command, option, value, message", [
     *(("run --dataset synthetic", option, value, f"must be {words}, not {value}") for option, value, words in (
-        ("--dim", "0", "1 or more"), ("--teacher-dim", "-3", "1 or more"), ("--epochs", "0", "1 or more"),
-        ("--batch-size", "0", "1 or more"), ("--lr", "-1", "above 0"), ("--lr", "0", "above 0"),
-        ("--lr", "nan", "above 0"), ("--l2", "-1e-3", "0 or more"), ("--weight", "inf", "0 or more"),
-        ("--seed", "-1", "0 or more"), ("--seed", "9" * 30, "0 or more"), ("--split-seed", "-1", "0 or more"),
-        ("--dim", "9" * 30, "1 or more"))),
+        ("--dim", "0", "at least 1"), ("--teacher-dim", "-3", "at least 1"), ("--epochs", "0", "at least 1"),
+        ("--batch-size", "0", "at least 1"), ("--lr", "-1", "above 0"), ("--lr", "0", "above 0"),
+        ("--lr", "nan", "above 0"), ("--l2", "-0.001", "0 or more"), ("--weight", "inf", "0 or more"),
+        ("--seed", "-1", "0 or more"), ("--seed", "9" * 30, "below 2^63"), ("--split-seed", "-1", "0 or more"),
+        ("--dim", "9" * 30, "below 2^63"))),
     ("run --dataset synthetic", "--dim", "ten", "invalid int value: 'ten'"),
     ("run --dataset synthetic", "--lr", "fast", "invalid float value: 'fast'"),
     ("run --dataset synthetic", "--nothing", "1", "unrecognized arguments: --nothing"),
-    ("tune synthetic", "--trials", "0", "must be 1 or more, not 0"),
-    ("tune synthetic", "--jobs", "-1", "must be 1 or more, not -1"),
-    ("tune synthetic", "--jobs", "0", "must be 1 or more, not 0"),
-    ("tune synthetic", "--epochs", "0", "must be 1 or more, not 0"),
-    ("bench synthetic", "--threads", "0", "must be 1 or more, not 0"),
+    ("tune synthetic", "--trials", "0", "must be at least 1, not 0"),
+    ("tune synthetic", "--jobs", "-1", "must be at least 1, not -1"),
+    ("tune synthetic", "--jobs", "0", "must be at least 1, not 0"),
+    ("tune synthetic", "--epochs", "0", "must be at least 1, not 0"),
+    ("bench synthetic", "--threads", "0", "must be at least 1, not 0"),
 ])
 def test_a_number_out_of_range_is_refused_by_name(command, option, value, message, capsys):
     assert main([*command.split(), f"{option}={value}"]) == 2

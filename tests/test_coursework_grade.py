@@ -395,9 +395,9 @@ def test_which_submissions(tmp_path):
 
 @pytest.mark.parametrize("arguments, words", [(["nowhere.ipynb"], "there is no file and no folder nowhere.ipynb"),
                                               (["x", "--seconds", "0"], "must be above 0"),
-                                              (["x", "--memory", "-1"], "must be above 0"),
+                                              (["x", "--memory", "-1"], "must be at least 1"),
                                               (["x", "--seconds", "nan"], "must be above 0"),
-                                              (["x", "--jobs", "0"], "must be above 0")])
+                                              (["x", "--jobs", "0"], "must be at least 1")])
 def test_mistakes_on_the_command_line(arguments, words, capsys):
     assert main(["grade", *arguments]) == 2
     error = capsys.readouterr().err

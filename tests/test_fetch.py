@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 import zipfile
@@ -224,18 +225,32 @@ def test_processes_that_fetch_at_once(put, small, server, tmp_path):
     assert cached(tmp_path) == ["data/ml-100k/u.data"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="permissions")
+def test_what_is_fetched_may_be_read_by_whom_umask_allows(put, small, server, tmp_path):
+    small("ml-100k", 4, 3, 5, forms=(u_data_from(f"{server.url}/ml.zip"),))
+    put("ml.zip", zipped(**{"ml-100k/u.data": U_DATA}), "web")
+    before = os.umask(0o027)
+    try:
+        load("ml-100k")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "cache/data/ml-100k/u.data").stat().st_mode & 0o777 == 0o640
+
+
 @needs_fork
-def test_killed_fetch_leaves_nothing_that_is_taken_for_data(put, small, server, tmp_path):
+def test_killed_fetch_leaves_nothing_in_the_cache(put, small, server, tmp_path, monkeypatch):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     small("ml-100k", 4, 3, 5, forms=(u_data_from(f"{server.url}/ml.zip"),))
     put("ml.zip", zipped(**{"ml-100k/u.data": U_DATA * 9999}), "web")
     server.wait.clear()
     process = multiprocessing.get_context("fork").Process(target=load, args=("ml-100k",))
     process.start()
-    until(lambda: any((tmp_path / "cache").rglob("tmp*")))
+    until(lambda: any((tmp_path / "temporary").rglob("tmp*")))
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     server.wait.set()
-    assert not (tmp_path / "cache/data/ml-100k").exists()
+    assert not any((tmp_path / "cache/data").iterdir())
     put("ml.zip", zipped(**{"ml-100k/u.data": U_DATA}), "web")
     assert len(load("ml-100k")) == 5
 

