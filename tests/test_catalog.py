@@ -32,7 +32,7 @@ def test_statistics(put):
 
 def test_catalog_says_what_is_verified():
     assert {name: dataset.verified for name, dataset in CATALOG.items()} == {
-        "ml-100k": True, "ml-1m": True, "citeulike": True, "gowalla": False, "apps": False}
+        "ml-100k": True, "ml-1m": True, "citeulike": True, "gowalla": True, "apps": False}
 
 
 def test_catalog_says_how_many_users_validate():
@@ -43,7 +43,8 @@ def test_catalog_says_how_many_users_validate():
 
 @needs_data
 @pytest.mark.parametrize("name, counts, sparsity", [("citeulike", (5219, 25181, 125580), 99.9),
-                                                    ("ml-1m", (6040, 3706, 1000209), 95.53)])
+                                                    ("ml-1m", (6040, 3706, 1000209), 95.53),
+                                                    ("gowalla", (29858, 40981, 1027370), 99.92)])
 def test_real_data(monkeypatch, name, counts, sparsity):
     monkeypatch.setenv("RKD_DATA", REAL_DATA)
     if not any(form.find(fetch.data_folder()) for form in CATALOG[name].forms):

@@ -110,7 +110,8 @@ CATALOG = {
                            mirrors=("https://raw.githubusercontent.com/xiangwang1223/neural_graph_collaborative_filtering"
                                     f"/master/Data/gowalla/{file}",)) for file in ("train.txt", "test.txt")),
               given=(0, 2)),
-         _table("gowalla"))),
+         _table("gowalla")),
+        fingerprint="fceee8aec39f701f"),
     "apps": DataSet(
         "Amazon Apps for Android", "He and McAuley, Ups and Downs, WWW 2016",
         "https://jmcauley.ucsd.edu/data/amazon/", 3898, 11_797, 128_105,
