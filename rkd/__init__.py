@@ -6,9 +6,11 @@ from . import pinned  # before torch
 from .data import Interactions, Split
 from .datasets import CATALOG, DataError, DataWarning, load, statistics
 from .distillation import distill
+from .door import TeacherWarning
 from .evaluate import METRICS, evaluate, per_user, recommend
+from .given import Given, Lists
 from .methods import METHODS, Distiller, OnEntities, OnLists, Sum
-from .models import MF, Given, LightGCN, Lists
+from .models import MF, LightGCN
 from .popularity import popular_items, popularity_groups
 from .run import Run, split_of
 from .schedule import RunsFailed, compute
@@ -22,5 +24,5 @@ except PackageNotFoundError:  # a checkout on the path, not installed
 
 __all__ = ["CATALOG", "METHODS", "METRICS", "MF", "DataError", "DataWarning", "Distiller", "Fit", "Given",
            "Interactions", "LightGCN", "Lists", "OnEntities", "OnLists", "Result", "Run", "RunsFailed", "Split", "Sum",
-           "compute", "distill", "evaluate", "load", "per_user", "popular_items", "popularity_groups", "recommend",
-           "split_of", "statistics", "train"]
+           "TeacherWarning", "compute", "distill", "evaluate", "load", "per_user", "popular_items", "popularity_groups",
+           "recommend", "split_of", "statistics", "train"]

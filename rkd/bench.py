@@ -10,8 +10,9 @@ import torch
 from .data import Split
 from .device import keep_memory, resolve_device
 from .evaluate import evaluate
+from .given import fixed
 from .methods import METHODS, Distiller
-from .models import BACKBONES, MF, fixed
+from .models import BACKBONES, MF
 from .run import fingerprint_of, split_of
 from .sampling import NegativeSampler
 from .train import adam, train_epoch

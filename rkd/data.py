@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .device import neutral
+
 
 @dataclass(frozen=True, eq=False)
 class Interactions:
@@ -79,6 +81,7 @@ class Interactions:
     def to(self, device) -> "Interactions":
         return replace(self, users=self.users.to(device), items=self.items.to(device))
 
+    @neutral()
     def split(self, protocol: str = "unkd", seed: int = 0) -> "Split":
         """Divide into train, valid and test; the same seed gives the same division, whatever the order of the pairs.
 

@@ -1,7 +1,9 @@
-"""Where tensors live."""
+"""Where tensors live, and what of torch's own state counts for them: nothing."""
 
 import ctypes
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import cache
 
 import torch
@@ -32,6 +34,29 @@ def fixed_shapes(device: torch.device) -> bool:
     """Whether a step must not let tensors' shapes depend on what is in them: everywhere but on a CPU, where doing a
     thing once for what is there more than once pays; a GPU would have to wait for the host at every such place."""
     return device.type != "cpu"
+
+
+@contextmanager
+def neutral() -> Iterator[None]:
+    """torch as it is when it has just been imported, for the time of a call: float32 and the CPU by default, gradients
+    on, no inference mode, no autocast. All that the package does gives the same bits whatever a notebook has set.
+
+    A context, and by ``@neutral()`` a decorator.
+    """
+    dtype = torch.get_default_dtype()
+    with ExitStack() as stack:
+        if dtype != torch.float32:
+            stack.callback(torch.set_default_dtype, dtype)
+            torch.set_default_dtype(torch.float32)
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        if torch.is_inference_mode_enabled():
+            stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        for kind in ("cpu", "cuda", "mps"):
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
 
 
 @cache

@@ -3,26 +3,31 @@
 from functools import partial
 
 from .data import Split
-from .device import resolve_device
+from .device import neutral, resolve_device
+from .door import warn_of_order
+from .given import fixed
 from .methods import Method, check_settings, distillation
-from .models import BACKBONES, fixed
+from .models import BACKBONES
 from .train import Fit, train
 from .tuned import COMMON, tuned
 
 
+@neutral()
 def distill(teacher, split: Split, method: str | type[Method], *, backbone: str = "mf", dim: int = 10, seed: int = 0,
             lr: float | None = None, l2: float | None = None, weight: float | None = None, epochs: int = 500,
             batch_size: int | None = None, device: str = "auto", progress: bool = True, callback=None,
             evaluate_every: int = 5, patience: int = 20, **settings) -> Fit:
     """Train a student of ``dim`` with the teacher's help.
 
-    teacher  : a model, (user factors [n_users, d_t], item factors [n_items, d_t]) from anywhere, or rkd.Lists.
+    teacher  : a model; (user factors [n_users, d_t], item factors [n_items, d_t]), or a model of implicit, cornac,
+               LensKit, LightFM or Surprise, as rkd.Given takes them; or rkd.Lists.
     method   : a name in rkd.METHODS, or a class of your own; ``settings`` are its own. What is not given takes its
                tuned value for the split's data and protocol where there is one (see rkd.tuned).
     The rest is as for ``train``; seed is of the student's initialisation as well.
 
-    Raises ValueError for an unknown method, backbone or setting, a teacher of other sizes than the split's, or one that
-    lacks what the method needs.
+    Raises TypeError for a teacher that is none, ValueError for an unknown method, backbone or setting, a teacher of
+    other users or items than the split's, with numbers that are none, or without what the method needs. Warns with a
+    TeacherWarning where a teacher's rows seem to be in another order than the split's.
     """
     if backbone not in BACKBONES:
         raise ValueError(f"unknown backbone {backbone!r}: choose from {', '.join(BACKBONES)}")
@@ -33,6 +38,9 @@ def distill(teacher, split: Split, method: str | type[Method], *, backbone: str 
     settings = check_settings(method, settings)
     chosen = {name: defaults[name] if value is None else value for name, value in given.items()}
     device = resolve_device(device)
-    return train(BACKBONES[backbone](split, dim, seed), split, **chosen, epochs=epochs, seed=seed, device=device,
+    model, split = BACKBONES[backbone](split, dim, seed), split.to(device)
+    teacher = fixed(teacher, split, role="teacher")
+    warn_of_order(teacher, split)
+    return train(model, split, **chosen, epochs=epochs, seed=seed, device=device,
                  progress=progress, callback=callback, evaluate_every=evaluate_every, patience=patience,
-                 distiller=partial(made, fixed(teacher, split, device), **settings))
+                 distiller=partial(made, teacher, **settings))

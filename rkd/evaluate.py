@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from .data import Split
+from .device import neutral
+from .given import fixed
 from .hits import Hits, ndcg, rank, recall
-from .models import fixed
 from .popularity import popular_items
 
 
@@ -79,10 +80,11 @@ METRICS: dict[str, Callable[[Hits, int], Tensor]] = {
     "popularity": popularity}
 
 
+@neutral()
 def evaluate(model, split: Split, on: str = "test", ks: Sequence[int] = (10, 20)) -> dict[str, float]:
     """Rank the whole catalogue for every user with held-out items, without the user's training items, and average.
 
-    model : an rkd model, or (user factors, item factors), arrays or tensors, whose inner products are the scores.
+    model : an rkd model, or whatever rkd.Given takes: (user factors, item factors), a model of another library, ….
     on    : "valid" or "test". Users without items there are left out of every average.
     ks    : lengths of the lists.
 
@@ -99,6 +101,7 @@ def evaluate(model, split: Split, on: str = "test", ks: Sequence[int] = (10, 20)
     return result | {f"{name}@{k}": metric(found, k).nanmean().item() for k in ks for name, metric in METRICS.items()}
 
 
+@neutral()
 def per_user(model, split: Split, on: str = "test", ks: Sequence[int] = (10, 20)) -> dict[str, Tensor]:
     """The metrics user by user, for paired tests: name → [n], over the users with held-out items, ascending.
 
@@ -115,6 +118,7 @@ def _longest(ks: Sequence[int]) -> int:
     return max(ks)
 
 
+@neutral()
 def recommend(model, split: Split, users: Tensor, k: int) -> Tensor:
     """The k best unseen items of each user, best first: [len(users), k] int64 (−1: no more items)."""
     return fixed(model, split).top(users, k, exclude=split.train)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .data import Split
 from .device import real
-from .models import fixed
+from .given import fixed
 from .ranking import rows_of
 
 

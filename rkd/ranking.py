@@ -21,7 +21,7 @@ def top_k(user_factors: Tensor, item_factors: Tensor, users: Tensor, k: int, exc
     for name, table in (("user", user_factors), ("item", item_factors)):
         if not bool(table.isfinite().all()):
             raise ValueError(f"the {name} factors hold NaN or infinity: did training diverge? Try a smaller lr")
-    if float(user_factors.abs().max()) * float(item_factors.abs().max()) * item_factors.shape[1] > 3e38:
+    if overflow(user_factors, item_factors):
         raise ValueError("the scores overflow: did training diverge? Try a smaller lr")
     n_items, device = len(item_factors), item_factors.device
     width = -(-n_items // CHUNKS) * CHUNKS
@@ -39,6 +39,11 @@ def top_k(user_factors: Tensor, item_factors: Tensor, users: Tensor, k: int, exc
         top = top_k_of_rows(scores, min(k, n_items))
         ranked[start:start + block, :top.shape[1]] = top
     return ranked
+
+
+def overflow(user_factors: Tensor, item_factors: Tensor) -> bool:
+    """Whether the scores ⟨u, i⟩ may be beyond what float32 holds."""
+    return float(user_factors.abs().max()) * float(item_factors.abs().max()) * item_factors.shape[1] > 3e38
 
 
 def rows_of(interactions: Interactions, users: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,7 @@
 """A Run specifies an experiment completely; ``fit`` trains it."""
 
 import os
+import warnings
 from dataclasses import asdict, dataclass, field, fields
 from functools import lru_cache
 
@@ -9,7 +10,9 @@ import torch
 from .data import Split
 from .datasets import CATALOG, load
 from .datasets.synthetic import world
+from .device import neutral
 from .distillation import distill
+from .door import TeacherWarning
 from .limits import plain
 from .methods import Distiller, Method, check_settings, method_of, name_of
 from .models import BACKBONES
@@ -106,6 +109,7 @@ def located(dataset: str | os.PathLike) -> str:
     return name if known or not os.path.lexists(os.path.expanduser(name)) else os.path.abspath(os.path.expanduser(name))
 
 
+@neutral()
 def split_of(run_or_name: "Run | str", protocol: str = "unkd", seed: int = 0) -> Split:
     """The split of a run, or of a data set by name; loaded once in a process, a file once for each change of it."""
     if isinstance(run_or_name, Run):
@@ -138,5 +142,7 @@ def fit(run: Run, teacher, split: Split, device: torch.device, progress: bool) -
     if not run.distils:
         model = BACKBONES[run.backbone](split, run.dim, run.seed)
         return train(model, split, **common, objective=method_of(run.method)(**dict(run.settings)).objective())
-    return distill(teacher, split, run.method, backbone=run.backbone, dim=run.dim, weight=run.weight, **common,
-                   **dict(run.settings))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TeacherWarning)  # the teacher is of this split, however little it has learnt
+        return distill(teacher, split, run.method, backbone=run.backbone, dim=run.dim, weight=run.weight, **common,
+                       **dict(run.settings))

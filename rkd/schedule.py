@@ -17,7 +17,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from .altered import refuse_altered
-from .device import resolve_device
+from .device import neutral, resolve_device
 from .evaluate import METRICS
 from .files import locked, make_writable
 from .fingerprint import code_fingerprint, package_fingerprint
@@ -136,7 +136,7 @@ def _compute_one(run: Run, key: str, teacher_key: str | None, basis: tuple, devi
         with locked(record.with_suffix(".lock")):
             if stored(run, key, metrics[0]) is None:
                 make_writable(record.parent, room=(1 << 16) + 4 * run.dim * (split.n_users + split.n_items))
-                with _core(resolve_device(device)) as device, torch.autocast(device.type, enabled=False):
+                with neutral(), _core(resolve_device(device)) as device:
                     if trained(run, key) is None:
                         store(run, key, fit(run, _teacher(run, teacher_key), split, device, progress), device)
                     measure(run, key, metrics[0], device)

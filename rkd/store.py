@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load, save
 
 from .data import Split
-from .device import resolve_device
+from .device import neutral, resolve_device
 from .evaluate import METRICS, evaluate, per_user
 from .files import cache_folder, write_whole
 from .fingerprint import PACKAGE, code_fingerprint
@@ -28,7 +28,9 @@ from .train import Fit
 
 KS = (10, 20)
 # What these decide is in the key itself: the method's class, its settings, the pairs of the data.
-DECIDED = ("rkd.methods", "rkd.tuned", "rkd.datasets", "rkd.datasets.synthetic")
+# And a run's models are its own: how those from elsewhere are read and looked at changes none.
+DECIDED = ("rkd.methods", "rkd.tuned", "rkd.datasets", "rkd.datasets.synthetic", "rkd.alignment", "rkd.arrays",
+           "rkd.door", "rkd.foreign")
 
 
 @dataclass
@@ -78,7 +80,7 @@ def key_of(run: Run, device: str = "auto") -> str:
 def metrics_key() -> str:
     """The metrics' key: a hash of the code that evaluates, and of METRICS."""
     metrics = [(name, metric.__name__, code_fingerprint(classes=(metric,))) for name, metric in METRICS.items()]
-    return _hash({"code": code_fingerprint("rkd.evaluate"), "metrics": metrics, "ks": KS})
+    return _hash({"code": code_fingerprint("rkd.evaluate", without=DECIDED), "metrics": metrics, "ks": KS})
 
 
 def _hash(what: dict) -> str:
@@ -123,6 +125,7 @@ def store(run: Run, key: str, fit: Fit, device: torch.device) -> None:
                     "provenance": provenance(split_of(run), device), "weights": _checksum(content)})
 
 
+@neutral()
 def model_of(run: Run, key: str, checksum: str) -> MF:
     """A stored model, on the CPU. Raises ValueError where its file is not the one with this checksum."""
     path = paths(run, key)[1]

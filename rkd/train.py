@@ -10,7 +10,8 @@ from tqdm import tqdm
 
 from .batch import Batch
 from .data import Split
-from .device import keep_memory, resolve_device
+from .device import keep_memory, neutral, resolve_device
+from .given import same_sizes
 from .hits import ndcg, rank, recall
 from .limits import ABOVE_0, FROM_0, FROM_1, check
 from .losses import BPR
@@ -40,6 +41,7 @@ class Fit:
 PLAIN = BPR()
 
 
+@neutral()
 def train(model: MF, split: Split, *, lr: float = 1e-3, l2: float = 1e-2, epochs: int = 500, batch_size: int = 2048,
           seed: int = 0, objective=None, distiller=None, weight: float = 0.0, evaluate_every: int = 5,
           patience: int = 20, callback: Callable[[Fit], object] | None = None, device: str = "auto",
@@ -56,10 +58,12 @@ def train(model: MF, split: Split, *, lr: float = 1e-3, l2: float = 1e-2, epochs
     callback   : called with the Fit so far after every evaluation; training stops where it returns True.
     progress   : a bar on standard error, where that is a terminal.
 
-    Raises ValueError for settings out of range, or where a score ceases to be a number.
+    Raises ValueError for settings out of range, a model of other sizes than the split's, or where a score ceases to be
+    a number.
     """
     check_training(lr=lr, l2=l2, weight=weight, epochs=epochs, batch_size=batch_size, evaluate_every=evaluate_every,
                    patience=patience)
+    same_sizes(model, split, "student" if distiller else "model")
     device = resolve_device(device)
     clock = time.process_time if device.type == "cpu" else time.perf_counter
     start = clock()

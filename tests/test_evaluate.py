@@ -265,9 +265,9 @@ def test_what_evaluation_refuses():
         (((users, items[1:]), split), "23 users and 36 items"),
         (((users, items[:, 1:]), split), "equal width"),
         (((users[0], items), split), "two matrices"),
-        (((users * np.nan, items), split), "user factors hold NaN"),
-        (((users, items + np.inf), split), "item factors hold NaN or infinity"),
-        (((users + 1e20, items + 1e20), split), "the scores overflow"),
+        (((users * np.nan, items), split), "factors of 23 users hold NaN or infinity: user 0, 1, 2"),
+        (((users, items + np.inf), split), "factors of 37 items hold NaN or infinity: item 0"),
+        (((users + 1e20, items + 1e20), split), "the model's scores overflow"),
         (((users, items), replace(split, test=empty)), "test part of .* holds no interactions"),
     ]:
         with pytest.raises(ValueError, match=message):

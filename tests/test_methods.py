@@ -76,7 +76,7 @@ def test_a_teacher_may_be_a_pair_of_arrays(split, device):
 
 
 def test_distill_refuses_a_teacher_of_other_sizes_and_unknown_backbones(split):
-    with pytest.raises(ValueError, match="the model is of 3 users and 37 items, the split of 23 and 37"):
+    with pytest.raises(ValueError, match="the teacher is of 3 users and 37 items, the split of 23 and 37"):
         distill((np.zeros((3, 2)), np.zeros((37, 2))), split, "rd")
     with pytest.raises(ValueError, match="unknown backbone 'mlp': choose from mf, lightgcn"):
         distill(MF(split, 3), split, "rd", backbone="mlp")

@@ -12,8 +12,9 @@ from safetensors.torch import load_file, save_file
 from torch.nn.functional import logsigmoid
 
 from rkd import Given, Lists
+from rkd.given import fixed
 from rkd.kernels import DENSE, ItemLists
-from rkd.models import BACKBONES, MF, LightGCN, Model, fixed
+from rkd.models import BACKBONES, MF, LightGCN, Model
 
 
 def dense_adjacency(train) -> torch.Tensor:

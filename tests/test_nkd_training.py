@@ -8,8 +8,9 @@ from nkd_helpers import brute_neighbours, made, pair_of, some_batch
 
 import rkd
 from rkd import MF, LightGCN
+from rkd.given import fixed
 from rkd.methods import NKD
-from rkd.models import BACKBONES, fixed
+from rkd.models import BACKBONES
 
 pytestmark = pytest.mark.usefixtures("untuned")
 

@@ -162,6 +162,12 @@ def _find(names: Sequence, words: tuple[tuple[str, ...], ...], where: str, role:
     return first[2]
 
 
+def id_column(names: Sequence, role: str) -> int | None:
+    """The place of the column that by its name holds the ids of a table of users or of items; None if there is none."""
+    plain_id = [place for place, name in enumerate(names) if plain(name) == "id"]
+    return plain_id[0] if plain_id else _find(names, USERS if role == "user" else ITEMS, f"the {role} factors", role)
+
+
 def _is_known(names: Sequence, words: tuple[tuple[str, ...], ...], role: str) -> bool:
     try:
         return _find(names, words, "", role) is not None

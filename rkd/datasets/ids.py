@@ -60,6 +60,18 @@ class _Column:
         return np.append(place, -1)[self.codes], originals
 
 
+def as_known(ids, known: np.ndarray) -> list[str]:
+    """Any ids, a list or array of them, as text that equals that of the same id in ``known``, ids as ``clean`` leaves
+    them: 7, 7.0 and "7" are one number, and of text ids "7.0" is none. "" where an id is missing."""
+    codes, unique = _factorized(pd.Series(np.asarray(ids) if isinstance(ids, np.ndarray) else list(ids)))
+    names = [_text(value) for value in unique]
+    numeric = known.dtype.kind == "i"
+    for place, (name, value) in enumerate(zip(names, unique)):
+        if (numeric or not isinstance(value, str)) and (match := WHOLE.fullmatch(name.strip())):
+            names[place] = match[1]
+    return [*map([*names, ""].__getitem__, codes)]
+
+
 def _factorized(ids: pd.Series) -> tuple[np.ndarray, list]:
     """(codes, -1 where missing, and the different ids that they stand for)."""
     if isinstance(ids.dtype, pd.CategoricalDtype):

@@ -12,10 +12,11 @@ from torch.nn import Parameter
 
 from ..batch import Batch, distinct, weighted_mean
 from ..data import Split
+from ..given import fixed
 from ..kernels import ItemLists
 from ..limits import FINITE, FROM_1, Limit, plain
 from ..limits import check as check_value
-from ..models import MF, Model, fixed
+from ..models import MF, Model
 from ..sampling import NegativeSampler
 from .projector import Projector
 

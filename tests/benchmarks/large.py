@@ -9,7 +9,7 @@ from measure import Memory, Watched, now
 
 import rkd
 from rkd import METHODS, Interactions, Split
-from rkd.models import fixed
+from rkd.given import fixed
 
 DIM, STUDENT = 64, 8
 EVALUATED = 10_000  # users

@@ -10,7 +10,7 @@ from measure import Memory, in_turns, now
 import rkd
 from rkd import METHODS, split_of
 from rkd.bench import bench
-from rkd.models import fixed
+from rkd.given import fixed
 
 EPOCHS = 10  # of a fit whose time, set-up included, is divided by their number
 # What the papers and their code take; batches of 2048.
