@@ -17,16 +17,16 @@ def known_ids(split: Split, side: str) -> np.ndarray:
     return np.arange(n) if ids is None else ids
 
 
-def rows_for(split: Split, side: str, ids) -> Tensor | None:
-    """For each of the split's users or items the row that has its id, [n] int64; None where the rows are the split's
-    already.
+def rows_for(split: Split, side: str, ids) -> Tensor:
+    """For each of the split's users or items the row that has its id, [n] int64; −1 where there is none and there are
+    no training pairs either, as for items that are held out from all who have them.
 
-    ids : the id of every row. Ids that the split has not are left out. Raises ValueError where the split has ids that
-    are not there, or an id is there twice.
+    ids : the id of every row. Ids that the split has not are left out. Raises ValueError where one with training pairs
+    is not there, or one is there twice.
     """
     known = known_ids(split, side)
     if ids is known or np.array_equal(ids, known):
-        return None
+        return torch.arange(len(known))
     given, wanted = as_known(ids, known), [*map(str, known.tolist())]
     rows = {name: row for row, name in enumerate(given) if name}
     if len(rows) < len(given):
@@ -34,7 +34,8 @@ def rows_for(split: Split, side: str, ids) -> Tensor | None:
         if twice := [name for name in wanted if repeats[name] > 1]:
             raise ValueError(f"{len(twice)} {side} ids are given twice: {listed(twice)}")
     found = np.array([rows.get(name, -1) for name in wanted], dtype=np.int64)
-    if len(absent := known[found < 0]):
+    trained = torch.bincount(getattr(split.train, f"{side}s"), minlength=len(known)).cpu().numpy() > 0
+    if len(absent := known[(found < 0) & trained]):
         unnamed = "" if getattr(split.train, f"{side}_ids") is not None else "; this split has no ids but row numbers"
         raise ValueError(f"{len(absent)} of the split's {len(known)} {side}s are not among the {len(given)} {side} ids "
                          f"given: {listed(absent.tolist())}{unnamed}")

@@ -58,7 +58,7 @@ def _frame(frame: pd.DataFrame, what: str, side: str) -> tuple[np.ndarray, np.nd
     elif not (isinstance(frame.index, pd.RangeIndex) and frame.index.equals(pd.RangeIndex(len(frame)))):
         ids = frame.index.to_numpy()
     if text := [name for name, column in frame.items() if len(column) and isinstance(column.iloc[0], str)]:
-        raise TypeError(f"the table of {what} has text in its column {text[0]!r}: call the ids' column '{side}_id', and "
+        raise TypeError(f"the table of {what} has text in its column {text[0]!r}: call the ids' column '{side}_id' and "
                         "leave out what else is no number")
     if frame.shape[1] == 1 and len(frame) and np.ndim(frame.iat[0, 0]) == 1:  # lists in one column, as Spark has them
         return np.array(frame.iloc[:, 0].to_list()), ids

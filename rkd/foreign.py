@@ -86,11 +86,11 @@ def _with_biases(source, names: Names, users, items) -> tuple[Tensor, Tensor, ob
                                                              (names.item_ids, item_ids, items, "item")))
     of_users = _bias(_at(source, names.user_bias), user_ids, users, "user")
     of_items = _bias(_at(source, names.item_bias), item_ids, items, "item")
-    _refuse_other_scores(source, users, items)
     if of_items is not None:
         users, items = torch.cat([users, torch.ones_like(users[:, :1])], 1), torch.cat([items, of_items], 1)
     if of_users is not None:
         users, items = torch.cat([users, of_users], 1), torch.cat([items, torch.ones_like(items[:, :1])], 1)
+    _refuse_other_scores(source, users, items)
     return users, items, user_ids, item_ids
 
 
@@ -110,7 +110,7 @@ def _refuse_other_scores(source, users: Tensor, items: Tensor) -> None:
     if not callable(getattr(source, "get_vector_measure", None)):
         return
     for user in {0, len(users) - 1}:
-        own = np.asarray(source.score(user))[:len(items)]
+        own = np.asarray(source.score(user)).ravel()[:len(items)]
         if spearmanr(own, (items @ users[user]).cpu().numpy()).statistic < 0.99:
             raise TypeError(f"{type(source).__name__} ranks items otherwise than the inner products of its vectors do; "
                             f"{LISTS}")

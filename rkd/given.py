@@ -23,8 +23,8 @@ class Given(Model):
              whose biases become further columns (foreign.py).
     inputs : the same before any propagation, for models that have that; by default the factors.
     user_ids, item_ids : your id of each row, a list or a dict id → row. With them the rows may be in any order and more
-             than a split has: they are put into the split's by value. A table's index, and the ids that a model keeps,
-             count as such.
+             than a split has: they are put into the split's by value (``aligned``). A table's index, and the ids that a
+             model keeps, count as such.
 
     Raises TypeError for anything else, ValueError for matrices of unequal width and ids that are not one a row.
     """
@@ -47,6 +47,7 @@ class Given(Model):
     def inputs(self):
         return self._inputs
 
+    @neutral()
     def scores(self, users, items):
         u, v = self._factors
         if isinstance(items, ItemLists):
@@ -58,11 +59,22 @@ class Given(Model):
         return torch.cat([(u @ v.T).gather(1, some) for u, some in zip(u.split(256), items.split(256))])
 
     def aligned(self, split: Split) -> "Given":
-        """The same with the split's users and items in the split's order. Raises ValueError where one is not there."""
+        """The same with the split's users and items in the split's order. Where one without training pairs is not
+        there, a user is the mean of the users, an item as the one that scores worst on the whole. Raises ValueError
+        where one with training pairs is not there."""
         places = [None if ids is None else rows_for(split, side, ids)
                   for side, ids in (("user", self.user_ids), ("item", self.item_ids))]
-        given = self._changed(lambda table, side: table if places[side] is None else
-                              table.index_select(0, places[side].to(table.device)))
+        u, v = self._factors
+        worst = int((v @ u.mean(0)).argmin())
+
+        def placed(table, side):
+            if places[side] is None:
+                return table
+            rows = places[side].to(table.device)
+            unknown = table[worst] if side else table.mean(0)
+            return torch.where(rows[:, None] < 0, unknown, table.index_select(0, rows.clamp(min=0)))
+
+        given = self._changed(placed)
         given.n_users, given.n_items = map(len, given._factors)
         given.user_ids = given.item_ids = None
         return given
@@ -161,12 +173,16 @@ class Lists(Model):
         """The same with the split's users and items in the split's order, without items that the split has not. Raises
         ValueError where one of the split's is not there, or a list has nothing left."""
         items, scores, n_items = self.items, self.listed, self.n_items
-        if self.user_ids is not None and (places := rows_for(split, "user", self.user_ids)) is not None:
-            items, scores = (table.index_select(0, places.to(table.device)) for table in (items, scores))
-        if self.item_ids is not None and (places := rows_for(split, "item", self.item_ids)) is not None:
-            number = items.new_full((n_items,), -1)
-            number[places.to(items.device)] = torch.arange(len(places), device=items.device)
-            items, n_items = torch.where(items < 0, -1, number[items.clamp(min=0)]), len(places)
+        if self.user_ids is not None:
+            rows = rows_for(split, "user", self.user_ids).to(items.device)
+            items = torch.where(rows[:, None] < 0, -1, items.index_select(0, rows.clamp(min=0)))
+            scores = scores.index_select(0, rows.clamp(min=0))
+        if self.item_ids is not None:
+            places = rows_for(split, "item", self.item_ids).to(items.device)
+            number = items.new_full((n_items + 1,), -1)  # the last for those that are not there
+            number[places] = torch.arange(len(places), device=items.device)
+            number[-1] = -1
+            items, n_items = number[items], len(places)
         named = known_ids(split, "user") if len(items) == split.n_users else None  # in errors
         lists = Lists(items, scores, n_items, user_ids=named)
         lists.user_ids = None

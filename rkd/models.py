@@ -24,6 +24,7 @@ class Model:
         """
         raise TypeError(f"{type(self).__name__} must define scores")
 
+    @neutral()
     def top(self, users: Tensor, k: int, exclude: Interactions, items: Tensor | None = None) -> Tensor:
         """The k best items of each user, best first, without those that it has in ``exclude``: [n, k] int64, −1 where
         there are no more. items : rank only these (ids, ascending), None: all; then k is cut to their number.

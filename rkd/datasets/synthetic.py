@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..data import Interactions, Split
+from ..device import neutral
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class World:
     effect: Tensor
 
 
+@neutral()
 def world(n_users: int = 600, n_items: int = 300, *, rank: int = 16, signal: float = 3.0, popularity: float = 1.0,
           n_train: int = 40, n_valid: int = 5, n_test: int = 10, seed: int = 0) -> World:
     """Draw a world.
