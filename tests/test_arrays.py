@@ -80,7 +80,8 @@ def test_a_table_names_its_rows_by_a_column_of_ids_or_an_index_of_its_own():
 @pytest.mark.parametrize("source, words", [
     (np.array([["a", "b"]]), r"ndarray of <U1, \(1, 2\)"), (np.ones((2, 2), complex), "ndarray of complex128"),
     ([[1, 2], [3]], "list"), (object(), "object"), ("text", "str"),
-    (np.array(["2020-01-01"], "M8[D]"), "ndarray of datetime64"), (np.array([[{}]]), "ndarray of object"), (np.zeros(2, [("a", float), ("b", float)]), "ndarray of")])
+    (np.array(["2020-01-01"], "M8[D]"), "ndarray of datetime64"),
+    (np.array([[{}]]), "ndarray of object"), (np.zeros(2, [("a", float), ("b", float)]), "ndarray of")])
 def test_what_holds_no_numbers_is_described(source, words):
     with pytest.raises(TypeError, match=f"user factors must be a matrix of numbers, not {words}"):
         matrix(source, "user factors", "user")
