@@ -117,6 +117,12 @@ def test_lists_go_by_ids_too():
     assert fixed(found, split_of(EVERYBODY)).items.tolist() == found.items.tolist()
 
 
+def test_an_item_without_training_pairs_need_not_be_in_a_list_and_no_gap_becomes_one():
+    lists = Lists([[0, 1, -1]] * 4, [[3.0, 2, 1]] * 4, item_ids=[7, 2])
+    found = fixed(lists, split_of([(0, 0), (1, 1), (2, 1), (3, 0)]))
+    assert found.n_items == 3 and found.items.tolist() == [[1, 0, -1]] * 4
+
+
 def test_lists_that_cannot_be_put_in_order():
     names = dict(user_ids=["ann", "ben", "007", "7"], item_ids=[10, 99, 2, 7])
     with pytest.raises(ValueError, match="the list of user ben is empty"):
