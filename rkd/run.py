@@ -84,7 +84,9 @@ class Run:
                 object.__setattr__(self, name, value)
         if not self.distils or self.teacher_epochs == self.epochs:
             object.__setattr__(self, "teacher_epochs", None)
-        object.__setattr__(self, "settings", tuple(sorted((made.settings() | defaults | settings).items())))
+        settings = made.settings() | defaults | settings
+        made.check_together(settings)
+        object.__setattr__(self, "settings", tuple(sorted(settings.items())))
         if name_of(made) != made.__name__:  # one of METHODS, given as a class
             object.__setattr__(self, "method", name_of(made))
 

@@ -158,7 +158,7 @@ def test_a_search_that_was_killed_goes_on_where_it_was(untuned, monkeypatch, cap
             raise KeyboardInterrupt
         return fit(run, *rest)
 
-    monkeypatch.setattr("rkd.schedule.fit", counted)
+    monkeypatch.setattr("rkd.worker.fit", counted)
     with pytest.raises(KeyboardInterrupt):
         tune("synthetic", ["none", "rd"], n=4, epochs=10, jobs=1)
     assert not list(cache_folder().glob("tuning/**/*.csv")) and len(files()) == 6

@@ -79,6 +79,10 @@ class Method:
             check_value(f"{name}'s {setting}", checked[setting], cls.limit(setting))
         return checked
 
+    @classmethod
+    def check_together(cls, settings: dict) -> None:
+        """Raises ValueError where settings, all of them given, are each within its limit but cannot go together."""
+
 
 class Distiller(Method, kw_only=False):
     """A term added to the student's loss: L = L_BPR + weight · L_distill.
@@ -94,7 +98,9 @@ class Distiller(Method, kw_only=False):
     keeps = ()  # the attributes that begin_epoch makes in one epoch and leaves in another: tensors, or lists of them
 
     def __post_init__(self):
-        for name, value in self.check({name: getattr(self, name) for name in self.settings()}).items():
+        settings = self.check({name: getattr(self, name) for name in self.settings()})
+        self.check_together(settings)
+        for name, value in settings.items():
             setattr(self, name, value)
         self.teacher = fixed(self.teacher, self.split, self.generator.device)
         self.prepare()
@@ -257,14 +263,23 @@ class Sum(Distiller):
                 return cls.parts[part].limit(names[setting])
         return super().limit(setting)
 
+    @classmethod
+    def check_together(cls, settings):
+        on = [part for part in cls.parts if settings[part]]
+        if not on:
+            raise ValueError(f"one of {', '.join(cls.parts)} must be above 0")
+        for part in on:
+            cls.parts[part].check_together(cls._own(part, settings))
+
+    @classmethod
+    def _own(cls, part: str, settings: dict) -> dict:
+        """A part's settings by the names that it knows them by."""
+        return {name: settings[own] for own, name in cls._settings_of[part].items()}
+
     def prepare(self):
-        weights = {part: getattr(self, part) for part in self.parts}
-        if not any(weights.values()):
-            raise ValueError(f"one of {', '.join(weights)} must be above 0")
-        self.terms = {part: self.parts[part](
-            self.teacher, self.split, self.generator,
-            **{name: getattr(self, own) for own, name in self._settings_of[part].items()})
-            for part, weight in weights.items() if weight}
+        settings = {name: getattr(self, name) for name in self.settings()}
+        self.terms = {part: method(self.teacher, self.split, self.generator, **self._own(part, settings))
+                      for part, method in self.parts.items() if settings[part]}
 
     def parameters(self, student):
         return chain(*(term.parameters(student) for term in self.terms.values()))

@@ -34,9 +34,12 @@ class Correction(OnLists):
 
     keeps = ("log_p",)
 
+    @classmethod
+    def check_together(cls, settings):
+        if settings["k"] > settings["pool"]:
+            raise ValueError(f"{settings['k']} items cannot be drawn from a pool of {settings['pool']}")
+
     def prepare(self):
-        if self.k > self.pool:
-            raise ValueError(f"{self.k} items cannot be drawn from a pool of {self.pool}")
         self.ranked = self.best(self.teacher, self.pool)  # [n_users, M], −1: no more
 
     def draw(self, student, epoch):

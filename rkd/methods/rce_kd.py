@@ -50,10 +50,14 @@ class RCEKD(OnLists):
 
     keeps = ("ranked",)
 
+    @classmethod
+    def check_together(cls, settings):
+        k, n, pool = (settings[name] for name in ("k", "n_samples", "pool"))
+        if max(k, n) > pool:
+            raise ValueError(f"k = {k} and n_samples = {n} items come from the student's {pool} best: pool must be at "
+                             "least as large")
+
     def prepare(self):
-        if max(self.k, self.n_samples) > self.pool:
-            raise ValueError(f"k = {self.k} and n_samples = {self.n_samples} items come from the student's {self.pool} "
-                             "best: pool must be at least as large")
         self.of_teacher = self.best(self.teacher, self.k)  # Q_T [n_users, K], −1 for no item here and below
 
     def draw(self, student, epoch):

@@ -36,9 +36,12 @@ class RRD(OnLists):
     pool: int = 100
     sigmoid: bool = False
 
+    @classmethod
+    def check_together(cls, settings):
+        if settings["k"] > settings["pool"]:
+            raise ValueError(f"{settings['k']} interesting items cannot be drawn from a pool of {settings['pool']}")
+
     def prepare(self):
-        if self.k > self.pool:
-            raise ValueError(f"{self.k} interesting items cannot be drawn from a pool of {self.pool}")
         train = self.split.train
         self.ranked = self.best(self.teacher, min(self.pool, train.n_items // 2))  # [n_users, pool]
         half = (train.n_items - train.csr[0].diff()) // 2  # of what each has left: nobody's rest is empty, [n_users]

@@ -44,9 +44,12 @@ class SLD(OnLists):
 
     keeps = ("union",)
 
+    @classmethod
+    def check_together(cls, settings):
+        if settings["q"] > 2 * settings["pool"]:
+            raise ValueError(f"{settings['q']} items cannot be drawn from two rankings of {settings['pool']} each")
+
     def prepare(self):
-        if self.q > 2 * self.pool:
-            raise ValueError(f"{self.q} items cannot be drawn from two rankings of {self.pool} each")
         self.strata = self.stratify()
         self.by_teacher = [self.ranked_of(self.teacher, items) for items in self.strata]
 

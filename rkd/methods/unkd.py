@@ -37,9 +37,12 @@ class UnKD(OnLists):
     n_pairs: int = 30
     mu: float = 20.0
 
+    @classmethod
+    def check_together(cls, settings):
+        if settings["n_pairs"] < settings["groups"]:
+            raise ValueError(f"n_pairs must be at least groups, not {settings['n_pairs']} and {settings['groups']}")
+
     def prepare(self):
-        if self.n_pairs < self.groups:
-            raise ValueError(f"n_pairs must be at least groups, not {self.n_pairs} and {self.groups}")
         self.pairs_each = self.n_pairs // self.groups
         # [n_users, depth] each, −1: no more
         self.ranked = [self.teacher.ranking(int(DEPTHS * self.mu), self.split.train, items)
