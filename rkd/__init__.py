@@ -2,8 +2,11 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
-from . import pinned  # before torch
-from . import compress, references
+from . import (
+    compress,
+    pinned,  # before torch
+    references,
+)
 from .data import Interactions, Split
 from .datasets import CATALOG, DataError, DataWarning, load, load_split, statistics
 from .distillation import distill
