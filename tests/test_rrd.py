@@ -222,7 +222,7 @@ def test_de_rrd_is_rrd_and_de_on_the_same_draws(world, device):
     """Its settings reach them, none of them left at its default here."""
     split, teacher, student = world
     for_rrd = dict(k=2, n_uninteresting=3, temperature=1.5, pool=4, sigmoid=True)
-    for_de = dict(n_experts=3, anneal=2, n_pairs=5)
+    for_de = dict(n_experts=3, anneal=2, n_pairs=5, relu="end")
     both = DERRD(teacher, split, seeded(device, 1), rrd_weight=0.7, de_weight=0.3, **for_rrd, **for_de)
     generator = seeded(device, 1)
     rrd, de = RRD(teacher, split, generator, **for_rrd), DE(teacher, split, generator, **for_de)
@@ -232,7 +232,45 @@ def test_de_rrd_is_rrd_and_de_on_the_same_draws(world, device):
             method.begin_epoch(student, epoch)
         parts = [loss_of(method, student, a_batch(device)) for method in (rrd, de)]
         assert loss_of(both, student, a_batch(device)) == pytest.approx(0.7 * parts[0] + 0.3 * parts[1], rel=1e-6)
-    assert DERRD.settings() == {"rrd_weight": 1.0, "de_weight": 0.01} | RRD.settings() | DE.settings()
+    own = {"rrd_weight": 1.0, "de_weight": 0.01, "on_drawn": False}
+    assert DERRD.settings() == own | RRD.settings() | DE.settings()
+
+
+def test_de_rrd_as_released_has_unkds_faults(world, device):
+    """Each setting of as_released reaches its part; the loss is 1 · RRD on sigmoids + .001 · DE."""
+    split, teacher, student = world
+    assert not set(DERRD.as_released.items()) & set(DERRD.settings().items())
+    method = DERRD(teacher, split, seeded(device), k=3, **DERRD.as_released)
+    assert len(list(method.parameters(student))) == 14
+    method.begin_epoch(student, 1)
+    rrd, de = method.terms["rrd_weight"], method.terms["de_weight"]
+    assert (rrd.sigmoid, rrd.redraw, rrd.temperature, de.temperature, de.relu) == (True, False, 30.0, 10.0, "end")
+    of_rrd = rrd.loss(student, a_batch(device)).item()
+    assert loss_of(method, student, a_batch(device)) > of_rrd
+    de.loss = lambda student, batch: torch.tensor(70.0, device=device)
+    assert loss_of(method, student, a_batch(device)) == pytest.approx(of_rrd + 0.07, rel=1e-6)
+
+
+def test_de_may_be_of_the_items_that_rrd_drew(world, device):
+    """Of the batch's users, and of two items of each one's list, whatever the batch's own items are."""
+    split, teacher, student = world
+    method = DERRD(teacher, split, seeded(device), k=30, n_uninteresting=3, n_pairs=6, on_drawn=True)
+    list(method.parameters(student))
+    method.begin_epoch(student, 1)
+    rrd, de, given = method.terms["rrd_weight"], method.terms["de_weight"], []
+    de.loss = lambda student, batch: given.append(batch) or torch.tensor(2.0, device=device)
+    batch, found = a_batch(device), set()
+    lists = rrd.lists.items.where(rrd.extra["present"].bool(), -1).tolist()
+    for _ in range(150):
+        expected = rrd.loss(student, batch).item() + 0.01 * 2
+        assert loss_of(method, student, batch) == pytest.approx(expected, rel=1e-6)
+        assert torch.equal(given[-1].users, batch.users)
+        for items in (given[-1].positives, given[-1].negatives):
+            assert all(i in lists[u] for u, i in zip(batch.users[:6].tolist(), items.tolist())) and len(items) == 6
+            found |= {(u, i) for u, i in zip(batch.users[:6].tolist(), items.tolist())}
+    assert found == {(u, i) for u in (0, 1, 4, 7) for i in lists[u] if i >= 0}
+    with pytest.raises(ValueError, match="on_drawn needs an rrd_weight above 0"):
+        DERRD(teacher, split, seeded(device), rrd_weight=0.0, on_drawn=True)
 
 
 # --------------------------------------------------------------------------------------------------------- in training
