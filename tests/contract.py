@@ -105,6 +105,10 @@ def check_description(method, **settings):
         if isinstance(span, tuple):
             assert type(known[name]) is float, f"search of {name} is a range, but the setting is not a float"
             assert len(span) == 2 and 0 < span[0] < span[1], f"search of {name} is no range: {span!r}"
+    common = {"lr", "l2", "batch_size", "weight"}
+    check_settings(method, {name: value for name, value in method.published.items() if name not in common})
+    assert all(method.published.get(name, 1) > 0 for name in common)
+    assert len(method.weights) == 2 and 0 < method.weights[0] < method.weights[1], f"no range: {method.weights!r}"
     assert method.label and isinstance(method.label, str) and isinstance(method.source, str)
     assert isinstance(method.differs, tuple) and all(isinstance(sentence, str) for sentence in method.differs)
     assert method.weight > 0 and not method.teaches
