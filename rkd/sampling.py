@@ -23,8 +23,7 @@ class NegativeSampler:
         counts = offsets.diff()
         if bool((counts >= train.n_items).any()):
             full = int((counts >= train.n_items).nonzero()[0])
-            user = full if train.user_ids is None else train.user_ids[full]
-            raise ValueError(f"user {user} interacted with all {train.n_items} items: no negative can be drawn. "
+            raise ValueError(f"user {full} interacted with all {train.n_items} items: no negative can be drawn. "
                              "Remove such users, or add the items that they did not choose")
         self._offsets, self._free = offsets, train.n_items - counts
         users = torch.arange(train.n_users, device=items.device).repeat_interleave(counts)

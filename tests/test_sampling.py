@@ -1,7 +1,5 @@
 """Draws: what they may never hit, and the distributions they follow."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -52,10 +50,8 @@ def test_a_single_free_item_is_always_drawn(free, listed, monkeypatch):
 def test_a_user_with_everything_has_no_negative():
     dense = np.eye(4, 3, dtype=bool)
     dense[2] = True
-    full = interactions_of(dense)
-    for ids, name in ((None, "2"), (np.array(["ann", "bob", "cid", "dan"]), "cid")):
-        with pytest.raises(ValueError, match=f"^user {name} interacted with all 3 items"):
-            NegativeSampler(replace(full, user_ids=ids))
+    with pytest.raises(ValueError, match="user 2 interacted with all 3 items"):
+        NegativeSampler(interactions_of(dense))
 
 
 def test_negatives_keep_the_users_shape_and_come_from_the_generator(split):

@@ -1,6 +1,5 @@
 """Lists as long for all users; who has fewer items leaves places empty, −1, and no loss counts these."""
 
-import torch
 from torch import Tensor
 
 ABSENT = -1e30  # the logit of an empty place: its probability is 0, its logarithm finite
