@@ -57,8 +57,9 @@ def draw_ranks(lengths: Tensor, n_draws: int, depth: int, temperature: float, ge
     By the Gumbel-top-k trick (Kool et al., ICML 2019): the places of the largest log p + Gumbel noise. What one row
     gets does not depend on the others' lengths.
     """
-    ranks = torch.arange(depth, device=lengths.device)
-    log_p = torch.where(ranks < lengths[:, None], -ranks / temperature, -torch.inf)
+    ranks = torch.arange(depth + 1, device=lengths.device)
+    of_length = torch.where(ranks[:-1] < ranks[:, None], -ranks[:-1] / temperature, -torch.inf)  # [depth + 1, depth]
+    log_p = of_length.index_select(0, lengths)  # twice as fast as made for each row
     drawn, possible = draw_places(log_p, min(n_draws, depth), generator)
     return pad(torch.where(possible, drawn, -1), (0, n_draws - drawn.shape[1]), value=-1)
 
@@ -76,29 +77,49 @@ def gumbel(like: Tensor, generator: Generator) -> Tensor:
     return uniform.log_().neg_().log_().neg_()
 
 
+class Ranks:
+    """0-based ranks below each row's length, p(r) ∝ exp(−r / temperature), one at a time, so that they may repeat: by
+    inversion of the truncated geometric distribution. lengths [n_rows] int64; a row of length 0 yields 0."""
+
+    def __init__(self, lengths: Tensor, temperature: float):
+        self.temperature, self.last = temperature, (lengths - 1).clamp(min=0)[:, None]
+        self.length = lengths[:, None].clamp(min=1).to(real(lengths.device))
+
+    def uniform(self, n_draws: int, generator: Generator) -> Tensor:
+        """Uniform numbers from 0 to 1, [n_rows, n_draws]."""
+        return torch.rand(len(self.length), n_draws, device=self.length.device, dtype=self.length.dtype,
+                          generator=generator)
+
+    def below(self, rank: Tensor) -> Tensor:
+        """The probability of the ranks before these."""
+        return torch.expm1(-rank / self.temperature) / torch.expm1(-self.length / self.temperature)
+
+    def at(self, x: Tensor) -> Tensor:
+        """The ranks in whose share of the unit interval x lies: [n_rows, n] → the same, int64."""
+        rank = torch.floor(-self.temperature * torch.log1p(x * torch.expm1(-self.length / self.temperature))).long()
+        return torch.minimum(rank, self.last)
+
+
 def draw_two_ranks(lengths: Tensor, n_draws: int, temperature: float, generator: Generator) -> tuple[Tensor, Tensor]:
     """Two different 0-based ranks, n_draws times for each row: the first with p(r) ∝ exp(−r / temperature) over the
     row's ``lengths`` [n_rows] ranks, the second the same over the ranks left: [n_rows, n_draws] each.
 
-    Rows with fewer than two ranks yield zeros. By inversion of the truncated geometric distribution; for the second,
-    the first's share of the unit interval is cut out.
+    Rows with fewer than two ranks yield zeros. For the second, the first's share of the unit interval is cut out.
     """
-    def uniform():
-        return torch.rand(len(lengths), n_draws, device=lengths.device, dtype=real(lengths.device), generator=generator)
-
-    def below(rank):  # the probability of the ranks before this one
-        return torch.expm1(-rank / temperature) / torch.expm1(-length / temperature)
-
-    def invert(x):  # the rank in whose share of the unit interval x lies
-        rank = torch.floor(-temperature * torch.log1p(x * torch.expm1(-length / temperature))).long()
-        return torch.minimum(rank, last)
-
-    last = (lengths - 1).clamp(min=0)[:, None]
-    length = lengths[:, None].clamp(min=1).to(real(lengths.device))
-    first = invert(uniform())
-    start, end = below(first), below(first + 1)
-    x = uniform() * (1 - (end - start))
-    second = invert(torch.where(x < start, x, x + (end - start)))
-    other = torch.where(first < last, first + 1, first - 1).clamp(min=0)  # rounding at the cut must not yield the first
+    ranks = Ranks(lengths, temperature)
+    first = ranks.at(ranks.uniform(n_draws, generator))
+    start, end = ranks.below(first), ranks.below(first + 1)
+    x = ranks.uniform(n_draws, generator) * (1 - (end - start))
+    second = ranks.at(torch.where(x < start, x, x + (end - start)))
+    # rounding at the cut must not yield the first
+    other = torch.where(first < ranks.last, first + 1, first - 1).clamp(min=0)
     second = torch.where(second == first, other, second)
-    return first, torch.where(last > 0, second, first)
+    return first, torch.where(ranks.last > 0, second, first)
+
+
+def draw_better_ranks(lengths: Tensor, n_draws: int, temperature: float, generator: Generator) -> Tensor:
+    """The better of two 0-based ranks, n_draws times for each row, either with p(r) ∝ exp(−r / temperature) over the
+    row's ``lengths`` [n_rows] ranks; all may repeat: [n_rows, n_draws] int64, −1 where a row has none."""
+    ranks = Ranks(lengths, temperature)
+    one, other = (ranks.at(ranks.uniform(n_draws, generator)) for _ in range(2))
+    return torch.where(lengths[:, None] > 0, torch.minimum(one, other), -1)

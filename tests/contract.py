@@ -106,6 +106,10 @@ def check_description(method, **settings):
         if isinstance(span, tuple):
             assert type(known[name]) is float, f"search of {name} is a range, but the setting is not a float"
             assert len(span) == 2 and 0 < span[0] < span[1], f"search of {name} is no range: {span!r}"
+    common = {"lr", "l2", "batch_size", "weight"}
+    check_settings(method, {name: value for name, value in method.published.items() if name not in common})
+    assert all(method.published.get(name, 1) > 0 for name in common)
+    assert len(method.weights) == 2 and 0 < method.weights[0] < method.weights[1], f"no range: {method.weights!r}"
     assert method.label and isinstance(method.label, str) and isinstance(method.source, str)
     assert isinstance(method.differs, tuple) and all(isinstance(sentence, str) for sentence in method.differs)
     assert method.weight > 0 and not method.teaches
@@ -173,13 +177,14 @@ def learns_from_lists(method, **settings) -> bool:
 
 
 def check_sum(method, **settings):
-    """A Sum's settings are its weights and its parts' own, each of which reaches its part, and that alone."""
+    """A Sum's settings are its weights, its parts' own, each of which reaches its part, and that alone, and what it
+    adds."""
     if not issubclass(method, Sum):
         return
     known, names = method.settings(), [name for part in method.parts.values() for name in part.settings()]
     own_names = {(weight, name): name if names.count(name) == 1 else f"{weight}_{name}"
                  for weight, part in method.parts.items() for name in part.settings()}
-    assert set(known) == {*method.parts, *own_names.values()}
+    assert {*method.parts, *own_names.values()} <= set(known)
     weights = dict.fromkeys(method.parts, 1.0)
 
     def values(**given):

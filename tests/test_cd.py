@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import a_batch, agreement_gained, brute_ranking, loss_of, matrix, product, seeded
+from scipy.stats import chisquare
 
 from rkd.methods import CD
 from rkd.methods.cd import collaborative_distillation
@@ -77,6 +78,49 @@ def test_cd_renews_the_students_ranking_every_refresh_epochs(world, device):
             assert rankings[-1] == [row[:10] for row in brute_ranking(product(student.factors()), split)]
     changed = [epoch for epoch in range(2, 8) if rankings[epoch - 1] != rankings[epoch - 2]]
     assert changed == [4, 7]
+
+
+AS_RELEASED = CD.as_released | dict(depth=9, temperature=180.0)  # in 37 items as 3000 and 60,000 in thousands
+
+
+def test_cd_as_unkds_code_draws_it(world, device):
+    """Fifty draws from the teacher's 9 best, each the better of two: P(place ≥ r) = P(r or more)², all but flat; the
+    same in every epoch, whatever the student. The loss is the mean over them, an item counting as often as it came."""
+    split, teacher, student = world
+    method = CD(teacher, split, seeded(device), **AS_RELEASED | dict(n_samples=2000))
+    method.begin_epoch(student, 1)
+    p = np.exp(-np.arange(1, 10) / 180) / np.exp(-np.arange(1, 10) / 180).sum()
+    expected = [2000 * (p[r:].sum() ** 2 - p[r + 1:].sum() ** 2) for r in range(9)]
+    for ranked, items in zip(brute_ranking(product(teacher), split), method.lists.items.tolist()):
+        places = [ranked.index(i) for i in items]
+        assert chisquare(np.bincount(places, minlength=9), expected).pvalue > 1e-4
+
+    method, batch = CD(teacher, split, seeded(device), **AS_RELEASED), a_batch(device)
+    method.begin_epoch(student, 1)
+    once, z, s = method.lists.items.tolist(), product(teacher), product(student)
+    losses = []
+    for u in batch.users.tolist():
+        q = [sigmoid(z[u, i] / 2) for i in once[u]]
+        losses.append(np.mean([-a * log_sigmoid(s[u, i]) - (1 - a) * log_sigmoid(-s[u, i])
+                               for a, i in zip(q, once[u])]))
+    assert loss_of(method, student, batch) == pytest.approx(np.mean(losses), rel=1e-5)
+    with torch.no_grad():
+        student.table[split.n_users:] = student.table[split.n_users:].roll(3, 0)
+    for epoch in (2, 6):
+        method.begin_epoch(student, epoch)
+        assert method.lists.items.tolist() == once
+
+
+def test_one_draw_by_the_student_is_of_what_it_was_then(world, device):
+    split, teacher, student = world
+    method, lists = CD(teacher, split, seeded(device), n_samples=4, depth=4, redraw=False), []
+    expected = [row[:4] for row in brute_ranking(product(student), split)]
+    for epoch in (1, 2, 6):
+        method.begin_epoch(student, epoch)
+        lists.append(method.lists.items.tolist())
+        with torch.no_grad():
+            student.table[split.n_users:] = student.table[split.n_users:].roll(1, 0)
+    assert lists[0] == lists[1] == lists[2] and [sorted(row) for row in lists[0]] == [sorted(row) for row in expected]
 
 
 @pytest.mark.parametrize("guide", ["student", "teacher"])

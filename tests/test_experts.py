@@ -11,7 +11,7 @@ from rkd import MF, distill
 from rkd.batch import Batch
 from rkd.methods import DE, HTD
 from rkd.methods import experts as mixture
-from rkd.methods.experts import Experts, temperature
+from rkd.methods.experts import Experts, RectifiedExperts, temperature
 
 
 def gate_of(experts, teacher) -> np.ndarray:
@@ -187,6 +187,72 @@ def test_des_loss_by_hand(world, n_pairs, device):
         state = method.generator.get_state()
         found = loss_of(method, student, some_batch(device))
         assert found == pytest.approx(distance_by_hand(method, world, n_pairs, t, state, device), rel=1e-5)
+
+
+def test_experts_with_the_relu_at_their_end(device):
+    """Two linear layers, max(0, ·) behind them; all experts at T = 10, one at T = 1e-10."""
+    experts, generator = RectifiedExperts(4, 6, 3, seeded(device)), seeded(seed=1)
+    student, teacher = (torch.randn(9, n, generator=generator).to(device) for n in (4, 6))
+    w1, b1, w2, b2, gate, gate_bias = numpy(*experts.parameters())
+    s, t = numpy(student, teacher)
+    for temperature_then in (10.0, 1e-10):
+        state = experts.generator.get_state()
+        found = experts.distances(student, teacher, temperature_then)
+        noise = noise_of(state, (9, 3), device)
+        alpha = t @ gate + gate_bias
+        z = (alpha - np.log(np.exp(alpha).sum(1, keepdims=True)) + noise) / temperature_then
+        z = np.exp(z - z.max(1, keepdims=True))
+        z /= z.sum(1, keepdims=True)
+        mapped = [sum(z[n, m] * np.maximum((s[n] @ w1[m] + b1[m]) @ w2[m] + b2[m], 0) for m in range(3))
+                  for n in range(9)]
+        np.testing.assert_allclose(found.detach().cpu(), ((t - np.array(mapped)) ** 2).sum(1), rtol=1e-4)
+
+
+def test_without_annealing_all_experts_speak(world, device):
+    """At T = 10 in every epoch."""
+    assert [temperature(epoch, 0) for epoch in (1, 50, 1000)] == [10.0] * 3
+    split, teacher, student = world
+    method = DE(teacher, split, seeded(device), n_experts=3, anneal=0)
+    list(method.parameters(student))
+    for epoch in (1, 7):
+        method.begin_epoch(student, epoch)
+        state = method.generator.get_state()
+        found = loss_of(method, student, some_batch(device))
+        assert found == pytest.approx(distance_by_hand(method, world, 128, 10.0, state, device), rel=1e-5)
+
+
+def test_a_teacher_that_is_trained_along_moves_and_the_given_one_does_not(world, device):
+    """By DE's loss alone: its gradient is that of the loss by differences. Without the setting nothing of it moves."""
+    split, teacher, student = world
+    before = [rows.clone() for rows in teacher.factors()]
+    method = DE(teacher, split, seeded(device), n_experts=2, anneal=0, relu="end", train_teacher=True)
+    own = list(method.parameters(student))
+    assert len(own) == 12 + 2 and all(map(torch.equal, own[12:], before))
+    assert own[12] is method.of_teacher["users"] and own[13] is method.of_teacher["items"]
+    method.begin_epoch(student, 1)
+    state = method.generator.get_state()
+
+    def loss():
+        method.generator.set_state(state)
+        return method.loss(student, some_batch(device))
+
+    loss().backward()
+    student.end_step()
+    for rows, entity in ((own[12], 4), (own[13], 5)):
+        for coordinate in range(6):
+            at, step = rows.data[entity, coordinate].item(), 1e-2
+            values = []
+            for moved in (at + step, at - step):
+                rows.data[entity, coordinate] = moved
+                values.append(loss().item())
+            rows.data[entity, coordinate] = at
+            slope = (values[0] - values[1]) / (2 * step)
+            assert rows.grad[entity, coordinate].item() == pytest.approx(slope, rel=2e-2, abs=2e-3)
+    optimizer = torch.optim.Adam(own[12:], lr=0.1)
+    optimizer.step()
+    assert all(map(torch.equal, teacher.factors(), before)) and not torch.equal(own[12], before[0])
+    still = DE(teacher, split, seeded(device), n_experts=2)
+    assert len(list(still.parameters(student))) == 12 and not still.of_teacher["users"].requires_grad
 
 
 # ----------------------------------------------------------------------------------------------------------------- HTD

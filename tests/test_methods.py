@@ -14,7 +14,7 @@ DISTIL = [name for name in METHODS if name not in ALONE]
 
 def test_settings_are_the_annotated_attributes():
     assert METHODS["cd"].settings() == {"guide": "student", "n_samples": 30, "temperature": 20.0, "t1": 2.0, "t2": 0.0,
-                                        "refresh": 5}
+                                        "refresh": 5, "depth": 0, "better": False, "redraw": True}
     assert METHODS["rd"].settings()["k"] == 30
     assert METHODS["pd"].settings() == {"gamma": 0.1}
     assert METHODS["teacher"].settings() == METHODS["none"].settings() == {}

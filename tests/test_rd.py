@@ -24,21 +24,23 @@ def test_rd_takes_the_teachers_best_unseen_items(world, device):
     assert method.top.items.tolist() == [row[:7] for row in brute_ranking(product(teacher), split)]
 
 
-def rd_loss_by_hand(world, users, k, sharpness, mu, random_items=None):
-    """The paper's formula with loops; without ``random_items`` that of the warm-up."""
+def rd_loss_by_hand(world, users, k, sharpness, mu, random_items=None, among="unseen", averaged=False,
+                    renormalised=True):
+    """The paper's formula with loops; without ``random_items`` that of the warm-up. ``among`` "all": as UnKD's code."""
     split, teacher, student = world
     ranked, s = brute_ranking(product(teacher), split), product(student.factors())
     unseen = (~matrix(split.train)).sum(1)
     losses = []
     for u in users:
-        weights = []
+        weights, first = [], sum(np.exp(-r / sharpness) for r in range(1, k + 1))
         for r, i in enumerate(ranked[u][:k], 1):
             weight = np.exp(-r / sharpness)
             if random_items is not None:
                 above = np.mean([s[u, j] > s[u, i] for j in random_items[u]])
-                weight *= max(0, np.tanh(mu * (above * unseen[u] + 1 - r)))
+                rank = above * unseen[u] + 1 if among == "unseen" else np.floor(round(above * 36, 6)) + 1
+                weight *= max(0, np.tanh(mu * (rank - (r if among == "unseen" else r - 1))))
             weights.append(weight)
-        total = sum(weights)
+        total = (sum(weights) if renormalised else first) * (k if averaged else 1)
         losses.append(-sum(w / total * log_sigmoid(s[u, i]) for w, i in zip(weights, ranked[u])) if total else 0.0)
     return np.mean(losses)
 
@@ -52,10 +54,12 @@ def test_rd_while_warming_up_by_hand(world, device):
         assert loss_of(method, student, batch) == pytest.approx(expected, rel=1e-5)
 
 
-def test_rd_after_warming_up_by_hand(world, device):
+@pytest.mark.parametrize("other", [{}, dict(among="all"), dict(averaged=True), dict(renormalised=False),
+                                   {name: RD.as_released[name] for name in ("among", "averaged")}])
+def test_rd_after_warming_up_by_hand(world, other, device):
     """With the random items that the method drew for itself, which are never training items."""
     split, teacher, student = world
-    method = RD(teacher, split, seeded(device), k=6, sharpness=3.0, mu=0.2, n_samples=20, warmup=2)
+    method = RD(teacher, split, seeded(device), k=6, sharpness=3.0, mu=0.2, n_samples=20, warmup=2, **other)
     drawn, sample = [], method.negatives
     method.negatives = lambda users, generator: drawn.append(sample(users, generator)) or drawn[-1]
     batch = a_batch(device, users=[*range(23), 4, 4, 7])
@@ -63,13 +67,13 @@ def test_rd_after_warming_up_by_hand(world, device):
         method.begin_epoch(student, epoch)
         items = drawn[-1].cpu().numpy() if drawn else None
         assert len(drawn) == epoch - 2 and (items is None or items.shape == (23, 20))
-        expected = rd_loss_by_hand(world, batch.users.tolist(), 6, 3.0, 0.2, items)
+        expected = rd_loss_by_hand(world, batch.users.tolist(), 6, 3.0, 0.2, items, **other)
         assert loss_of(method, student, batch) == pytest.approx(expected, rel=1e-5)
     assert not matrix(split.train)[np.arange(23)[:, None], items].any()
     assert not torch.equal(drawn[0], drawn[1])  # fresh ones each epoch
     with torch.no_grad():
         student.table[split.n_users:] = student.table[split.n_users:].roll(5, 0)  # an optimizer's step
-    weighed_anew = rd_loss_by_hand(world, batch.users.tolist(), 6, 3.0, 0.2, items)
+    weighed_anew = rd_loss_by_hand(world, batch.users.tolist(), 6, 3.0, 0.2, items, **other)
     assert len(drawn) == 2 and loss_of(method, student, batch) == pytest.approx(weighed_anew, rel=1e-5)
 
 

@@ -9,7 +9,7 @@ import torch
 from conftest import a_batch, agreement_gained, brute_ranking, loss_of, matrix, numpy, product, seeded
 from scipy.stats import chisquare
 
-from rkd.methods import DE, DERRD, RRD
+from rkd.methods import DE, DERRD, METHODS, RRD
 from rkd.methods.rrd import relaxed_ranking
 
 
@@ -155,7 +155,7 @@ def test_the_interesting_follow_the_formula(world, temperature, device):
 
 @pytest.mark.parametrize("sigmoid", [False, True])
 def test_rrds_loss_by_hand(world, sigmoid, device):
-    """A user counts once for each interaction in the batch."""
+    """A user counts once, however many of its interactions are in the batch."""
     split, teacher, student = world
     method = RRD(teacher, split, seeded(device), k=3, n_uninteresting=6, sigmoid=sigmoid)
     s, batch = product(student.factors()), a_batch(device)
@@ -163,8 +163,38 @@ def test_rrds_loss_by_hand(world, sigmoid, device):
     for epoch in (1, 2):
         method.begin_epoch(student, epoch)
         items = method.lists.items.cpu().numpy()
-        expected = np.mean([brute_loss(s[u, items[u, :3]], s[u, items[u, 3:]]) for u in batch.users.tolist()])
+        expected = np.mean([brute_loss(s[u, items[u, :3]], s[u, items[u, 3:]]) for u in set(batch.users.tolist())])
         assert loss_of(method, student, batch) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("k", [4, 30])
+def test_without_sampling_the_teachers_best_are_interesting(world, k, device):
+    """The same in every epoch, in the teacher's order; the uninteresting are drawn afresh. By a setting, and by name;
+    where nobody has k, all of the half that each has left."""
+    split, teacher, student = world
+    for method in (RRD(teacher, split, seeded(device), k=k, n_uninteresting=5, sampling=False),
+                   METHODS["rrd-top"](teacher, split, seeded(device), k=k, n_uninteresting=5)):
+        expected, rest = [row[:len(row) // 2][:k] for row in brute_ranking(product(teacher), split)], []
+        for epoch in (1, 2):
+            method.begin_epoch(student, epoch)
+            items, there = method.lists.items[:, :k], method.extra["present"][:, :k].bool()
+            assert [row[some].tolist() for row, some in zip(items, there)] == expected
+            rest.append(method.lists.items[:, k:])
+        assert not torch.equal(*rest)
+        s = product(student.factors())
+        losses = [brute_loss(s[u, expected[u]], s[u, rest[1][u].tolist()]) for u in (0, 1, 4, 7, 22)]
+        assert loss_of(method, student, a_batch(device)) == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+def test_one_draw_may_serve_the_whole_training(world, device):
+    """redraw=False: every epoch has the items of the first; the default has others."""
+    split, teacher, student = world
+    for redraw in (False, True):
+        method, lists = RRD(teacher, split, seeded(device), k=3, n_uninteresting=5, redraw=redraw), []
+        for epoch in (1, 2, 7):
+            method.begin_epoch(student, epoch)
+            lists.append(method.lists.items.tolist())
+        assert (lists[0] == lists[1] == lists[2]) is not redraw and (lists[1] != lists[2]) is redraw
 
 
 def test_the_pool_leaves_half_of_what_a_user_has_left(world, device):
@@ -181,8 +211,7 @@ def test_the_pool_leaves_half_of_what_a_user_has_left(world, device):
         assert set(row[20:]) <= set(ranked[len(pools[u]):])
         losses.append(brute_loss(s[u, interesting], s[u, row[20:]]))
     batch = a_batch(device, users=[*range(23), 2, 2])
-    expected = np.mean([losses[u] for u in batch.users.tolist()])
-    assert loss_of(method, student, batch) == pytest.approx(expected, rel=1e-5)
+    assert loss_of(method, student, batch) == pytest.approx(np.mean(losses), rel=1e-5)
     with pytest.raises(ValueError, match="3 interesting items cannot be drawn from a pool of 2"):
         RRD(teacher, split, seeded(device), k=3, pool=2)
 
@@ -193,7 +222,7 @@ def test_de_rrd_is_rrd_and_de_on_the_same_draws(world, device):
     """Its settings reach them, none of them left at its default here."""
     split, teacher, student = world
     for_rrd = dict(k=2, n_uninteresting=3, temperature=1.5, pool=4, sigmoid=True)
-    for_de = dict(n_experts=3, anneal=2, n_pairs=5)
+    for_de = dict(n_experts=3, anneal=2, n_pairs=5, relu="end")
     both = DERRD(teacher, split, seeded(device, 1), rrd_weight=0.7, de_weight=0.3, **for_rrd, **for_de)
     generator = seeded(device, 1)
     rrd, de = RRD(teacher, split, generator, **for_rrd), DE(teacher, split, generator, **for_de)
@@ -203,7 +232,45 @@ def test_de_rrd_is_rrd_and_de_on_the_same_draws(world, device):
             method.begin_epoch(student, epoch)
         parts = [loss_of(method, student, a_batch(device)) for method in (rrd, de)]
         assert loss_of(both, student, a_batch(device)) == pytest.approx(0.7 * parts[0] + 0.3 * parts[1], rel=1e-6)
-    assert DERRD.settings() == {"rrd_weight": 1.0, "de_weight": 0.01} | RRD.settings() | DE.settings()
+    own = {"rrd_weight": 1.0, "de_weight": 0.01, "on_drawn": False}
+    assert DERRD.settings() == own | RRD.settings() | DE.settings()
+
+
+def test_de_rrd_as_released_has_unkds_faults(world, device):
+    """Each setting of as_released reaches its part; the loss is 1 · RRD on sigmoids + .001 · DE."""
+    split, teacher, student = world
+    assert not set(DERRD.as_released.items()) & set(DERRD.settings().items())
+    method = DERRD(teacher, split, seeded(device), k=3, **DERRD.as_released)
+    assert len(list(method.parameters(student))) == 14
+    method.begin_epoch(student, 1)
+    rrd, de = method.terms["rrd_weight"], method.terms["de_weight"]
+    assert (rrd.sigmoid, rrd.redraw, rrd.temperature, de.temperature, de.relu) == (True, False, 30.0, 10.0, "end")
+    of_rrd = rrd.loss(student, a_batch(device)).item()
+    assert loss_of(method, student, a_batch(device)) > of_rrd
+    de.loss = lambda student, batch: torch.tensor(70.0, device=device)
+    assert loss_of(method, student, a_batch(device)) == pytest.approx(of_rrd + 0.07, rel=1e-6)
+
+
+def test_de_may_be_of_the_items_that_rrd_drew(world, device):
+    """Of the batch's users, and of two items of each one's list, whatever the batch's own items are."""
+    split, teacher, student = world
+    method = DERRD(teacher, split, seeded(device), k=30, n_uninteresting=3, n_pairs=6, on_drawn=True)
+    list(method.parameters(student))
+    method.begin_epoch(student, 1)
+    rrd, de, given = method.terms["rrd_weight"], method.terms["de_weight"], []
+    de.loss = lambda student, batch: given.append(batch) or torch.tensor(2.0, device=device)
+    batch, found = a_batch(device), set()
+    lists = rrd.lists.items.where(rrd.extra["present"].bool(), -1).tolist()
+    for _ in range(150):
+        expected = rrd.loss(student, batch).item() + 0.01 * 2
+        assert loss_of(method, student, batch) == pytest.approx(expected, rel=1e-6)
+        assert torch.equal(given[-1].users, batch.users)
+        for items in (given[-1].positives, given[-1].negatives):
+            assert all(i in lists[u] for u, i in zip(batch.users[:6].tolist(), items.tolist())) and len(items) == 6
+            found |= {(u, i) for u, i in zip(batch.users[:6].tolist(), items.tolist())}
+    assert found == {(u, i) for u in (0, 1, 4, 7) for i in lists[u] if i >= 0}
+    with pytest.raises(ValueError, match="on_drawn needs an rrd_weight above 0"):
+        DERRD(teacher, split, seeded(device), rrd_weight=0.0, on_drawn=True)
 
 
 # --------------------------------------------------------------------------------------------------------- in training

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import a_batch, brute_ranking, matrix, popularity_learned, product, seeded
+from conftest import a_batch, brute_ranking, loss_of, matrix, popularity_learned, product, seeded
 from scipy.stats import chisquare
 
 from rkd import Given, popularity_groups
@@ -156,6 +156,50 @@ def test_loss_and_gradient_by_hand(world, kind, strata, gamma, tau, student_tau,
             expected, gradient = by_loops(method, world, users)
             assert loss.shape == () and loss.item() == pytest.approx(expected, rel=1e-5)
             np.testing.assert_allclose(student.table.grad.cpu(), gradient, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("gamma", [1.0, 0.3])
+def test_raw_scores_by_hand(world, gamma, device):
+    """Neither side standardised: softmax((γ z + (1 − γ) s) / τ) against softmax(s / τ), of the teacher's list alone."""
+    split, teacher, student = world
+    method = SLD(teacher, split, seeded(device), **SLD.readings["raw scores"] | dict(q=4, pool=6, gamma=gamma))
+    (t, s), of_teacher = (product(model) for model in (teacher, student)), brute_ranking(product(teacher), split)
+    for epoch in (1, 2):
+        method.begin_epoch(student, epoch)
+        items, present = method.lists.items.cpu().numpy(), method.extra["present"][:, 0].bool().cpu().numpy()
+        losses = []
+        for u, (mine, there) in enumerate(zip(items, present)):
+            assert there[:4].all() and set(mine[:4]) <= set(of_teacher[u][:6]) and len(set(mine[:4])) == 4
+            mine = mine[there]
+            p, q = softmax((gamma * t[u, mine] + (1 - gamma) * s[u, mine]) / 0.1), softmax(s[u, mine] / 0.1)
+            losses.append((p * (np.log(p.clip(1e-300)) - np.log(q))).sum())
+        found = loss_of(method, student, a_batch(device, range(23)))
+        assert found == pytest.approx(np.mean(losses), rel=1e-4)
+
+
+def test_the_students_list_with_the_teachers_softmax_by_hand(world, device):
+    """Its own best q as it is in each epoch, nothing drawn: the loss less the labels' entropy is a cross-entropy."""
+    split, teacher, student = world
+    settings = SLD.readings["student's list"] | dict(q=5, pool=5, tau=0.7, student_tau=0.7)
+    method, t = SLD(teacher, split, seeded(device), **settings), product(teacher)
+    for epoch in (1, 2, 3):
+        method.begin_epoch(student, epoch)
+        s, losses = product(student), []
+        best = [row[:5] for row in brute_ranking(s, split)]
+        assert [sorted(row) for row in method.lists.items.tolist()] == [sorted(row) for row in best]
+        for u, row in enumerate(best):
+            p, q = softmax(t[u, row] / 0.7), softmax(s[u, row] / 0.7)
+            losses.append(-(p * np.log(q)).sum() + (p * np.log(p)).sum())
+        assert loss_of(method, student, a_batch(device, range(23))) == pytest.approx(np.mean(losses), rel=1e-4)
+        with torch.no_grad():
+            student.table[split.n_users:] = student.table[split.n_users:].roll(1, 0)
+
+
+@pytest.mark.parametrize("guide, most", [("both", 6), ("teacher", 3), ("student", 3)])
+def test_a_list_longer_than_the_rankings(world, guide, most, device):
+    SLD(world[1], world[0], seeded(device), guide=guide, q=most, pool=3)
+    with pytest.raises(ValueError, match=f"^{most + 1} items cannot be drawn from {most}, the best by {guide} of"):
+        SLD(world[1], world[0], seeded(device), guide=guide, q=most + 1, pool=3)
 
 
 def test_one_group_is_sld_to_the_bit(world, device):

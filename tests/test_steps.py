@@ -10,7 +10,7 @@ from rkd.train import train_epoch
 
 DISTIL = {name: method for name, method in METHODS.items() if issubclass(method, Distiller)}
 EVERY = {"none": None} | DISTIL
-FROM_LISTS = ["rd", "cd", "rrd", "unkd", "sld", "stratified-sld", "rce-kd"]
+FROM_LISTS = ["rd", "cd", "rrd", "rrd-top", "unkd", "sld", "stratified-sld", "rce-kd"]
 RENEWED = {"rce-kd": {"refresh": 5}}  # by default each epoch
 
 

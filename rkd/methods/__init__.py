@@ -14,15 +14,15 @@ from .nkd import NKD
 from .pd import PDCD, PDHTD
 from .rce_kd import RCEKD
 from .rd import RD
-from .rrd import RRD
+from .rrd import RRD, RRDTop
 from .sld import SLD, StratifiedSLD
 from .unkd import UnKD
 
 METHODS: dict[str, type[Method]] = {
     "teacher": Teacher, "pd": DebiasedTeacher, "none": Student, "rd": RD, "cd": CD, "de": DE, "rrd": RRD,
-    "de-rrd": DERRD, "htd": HTD, "pd-cd": PDCD, "pd-htd": PDHTD, "unkd": UnKD, "nkd": NKD, "cpd": CPD, "sld": SLD,
-    "mkd": MKD, "stratified-sld": StratifiedSLD, "stratified-mkd": StratifiedMKD, "rce-kd": RCEKD, "dcd": DCD,
-    "ir-rrd": IRRRD}
+    "rrd-top": RRDTop, "de-rrd": DERRD, "htd": HTD, "pd-cd": PDCD, "pd-htd": PDHTD, "unkd": UnKD, "nkd": NKD,
+    "cpd": CPD, "sld": SLD, "mkd": MKD, "stratified-sld": StratifiedSLD, "stratified-mkd": StratifiedMKD,
+    "rce-kd": RCEKD, "dcd": DCD, "ir-rrd": IRRRD}
 
 
 def method_of(method: str | type[Method]) -> type[Method]:

@@ -155,8 +155,11 @@ class Distiller(Method, kw_only=False):
 class OnLists(Distiller):
     """A loss of the student's scores of a list of items for every user, drawn afresh each epoch.
 
-    A method is ``draw`` and ``user_loss``.
+    A method is ``draw`` and ``user_loss``. counts_users : the loss of a step is the mean over its "pairs", so that a
+    user counts as often as it is there, or over its distinct users, each "once".
     """
+
+    counts_users = "pairs"
 
     def draw(self, student: MF, epoch: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Before each epoch: a list for every user, [n_users, L] int64, and what else ``user_loss`` needs, by name, a
@@ -176,7 +179,7 @@ class OnLists(Distiller):
         self.lists = ItemLists(items.clamp(min=0), self.split.n_items)
 
     def loss(self, student, batch):
-        users = batch.counted_users(self.split.n_users)
+        users = batch.counted_users(self.split.n_users, once=self.counts_users == "once")
         extra = {name: users.of(values) for name, values in self.extra.items()}
         return users.mean(self.user_loss(student.scores(users.index, self.lists), **extra))
 

@@ -26,6 +26,7 @@ class Correction(OnLists):
     label = "DCD's user side"
     source = "Lee & Kim, CIKM 2021"
     limits = {"k": FROM_1, "pool": FROM_1, "sharpness": ABOVE_0, "refresh": FROM_1}
+    counts_users = "once"
 
     k: int = 100
     pool: int = 500

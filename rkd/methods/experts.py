@@ -8,13 +8,13 @@ from ..device import fixed_shapes
 from ..sampling import gumbel
 from .projector import Projector
 
-COLDEST = 1e-10
+COLDEST, HOT = 1e-10, 10.0
 SHARP = 1e-3
 
 
 def temperature(epoch: int, anneal: int) -> float:
-    """T of epoch 1, 2, …: from 1 down to 1e-10 by equal factors within ``anneal`` epochs."""
-    return COLDEST ** min((epoch - 1) / anneal, 1)
+    """T of epoch 1, 2, …: from 1 down to 1e-10 by equal factors within ``anneal`` epochs; 10 where that is 0."""
+    return COLDEST ** min((epoch - 1) / anneal, 1) if anneal else HOT
 
 
 class Experts(Projector):
@@ -55,6 +55,18 @@ class Experts(Projector):
         rows, slot = by_group(student, winner, len(self.first))  # [M, most, d_s], each expert's own
         hidden = torch.baddbmm(self.first_bias[:, None], rows, self.first).relu_()  # [M, most, h]
         return torch.baddbmm(self.second_bias[:, None], hidden, self.second).flatten(0, 1).index_select(0, slot)
+
+
+class RectifiedExperts(Experts):
+    """Experts as in UnKD's code: two linear layers, f(s) = relu(W₂ (W₁ s + b₁) + b₂)."""
+
+    def weighted(self, student, z):
+        hidden = torch.baddbmm(self.first_bias[:, None], student.expand(len(self.first), -1, -1), self.first)
+        mapped = torch.baddbmm(self.second_bias[:, None], hidden, self.second).relu()  # [M, n, d_t]
+        return (mapped * z.T[:, :, None]).sum(0)
+
+    def of_winner(self, student, winner):
+        return self.weighted(student, members(winner, len(self.first)))
 
 
 def members(group: Tensor, n_groups: int) -> Tensor:

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from ..kernels import ItemLists
-from ..limits import ABOVE_0, FROM_0, FROM_1
+from ..limits import ABOVE_0, FROM_0, FROM_1, one_of
 from .base import Distiller
 from .lists import logits_of_present
 
@@ -18,20 +18,38 @@ class RD(Distiller):
     counts more the higher the teacher ranks it, and only while the student's own rank r̂ of it is lower. r̂ is
     estimated at every step from how many of ``n_samples`` random unseen items, drawn afresh each epoch, the student
     scores above it; in the first ``warmup`` epochs, when that says nothing yet, the first factor stands alone.
+
+    As in UnKD's code (all of it: ``as_released``):
+    among : "all", r̂ = ⌊(n_items − 1) · share above⌋ + 1, held against r − 1; "unseen", r̂ = n_unseen · share + 1.
+    averaged : True, L is divided by K.
+
+    As in the paper's own code:
+    renormalised : False, the first factor, summing to 1, times the second, so that L vanishes where the student agrees.
     """
 
     label = "RD"
     source = "Tang & Wang, KDD 2018"
     search = {"k": [10, 30], "sharpness": [1.0, 10.0], "mu": [0.1, 1.0]}
-    limits = {"k": FROM_1, "sharpness": ABOVE_0, "mu": ABOVE_0, "n_samples": FROM_1, "warmup": FROM_0}
-    differs = ("Followed is the paper. UnKD's code divides by K once more, which ``weight`` makes up for, estimates r̂ "
-               "among all items, and warms up for 100 epochs.",)
+    weights = (1e-2, 3.0)
+    # rank_distill, distill_caser.py: λ = 1, K = 10, mu = .1, sharpness 1. (UnKD's code for its own table: K = 30.)
+    published = {"weight": 1.0, "k": 10, "sharpness": 1.0, "mu": 0.1, "warmup": 10, "renormalised": False}
+    as_released = {"k": 30, "sharpness": 1.0, "mu": 0.1, "n_samples": 100, "warmup": 100, "among": "all",
+                   "averaged": True}
+    limits = {"k": FROM_1, "sharpness": ABOVE_0, "mu": ABOVE_0, "n_samples": FROM_1, "warmup": FROM_0,
+              "among": one_of("unseen", "all")}
+    differs = ("The weights sum to 1 after both factors, as in UnKD's code (the paper's own: after the first alone).",
+               "UnKD's code divides by K once more, estimates r̂ among all items, holds it against r − 1 and warms up "
+               "for 100 epochs: settings here, by default the paper's.",
+               "L is added to the student's own loss (UnKD's code takes (1 − weight) times that, and weight times L).")
 
     k: int = 30
     sharpness: float = 10.0
     mu: float = 0.1
     n_samples: int = 100
     warmup: int = 10
+    among: str = "unseen"
+    averaged: bool = False
+    renormalised: bool = True
 
     def prepare(self):
         top = self.best(self.teacher, self.k)  # [n_users, K]
@@ -52,8 +70,10 @@ class RD(Distiller):
         weight = users.of(self.position_weight)
         if self.dynamic:
             weight = weight * self.discrepancy(student, users, scores.detach())
-            weight = weight / weight.sum(1, keepdim=True).clamp(min=1e-12)
-        return users.mean(ranking_distillation(scores, weight))
+            if self.renormalised:
+                weight = weight / weight.sum(1, keepdim=True).clamp(min=1e-12)
+        loss = users.mean(ranking_distillation(scores, weight))
+        return loss / self.k if self.averaged else loss
 
     @torch.no_grad()
     def discrepancy(self, student, users, scores):
@@ -63,8 +83,11 @@ class RD(Distiller):
         just_above = scores + 1e-5 * scores.abs()  # the same item's score may differ by rounding between two products
         # [n, K]; as floats: faster
         above = torch.gt(sampled[:, None], just_above[:, :, None], out=scores.new_empty(0)).sum(2)
-        estimate = above / self.n_samples * users.of(self.n_unseen)[:, None] + 1
-        return torch.tanh(self.mu * (estimate - self.ranks)).clamp(min=0)
+        if self.among == "all":
+            ahead = torch.floor(above * (self.split.n_items - 1) / self.n_samples) + 1
+        else:
+            ahead = above / self.n_samples * users.of(self.n_unseen)[:, None]
+        return torch.tanh(self.mu * (ahead + 1 - self.ranks)).clamp(min=0)
 
 
 def ranking_distillation(scores: Tensor, weight: Tensor) -> Tensor:

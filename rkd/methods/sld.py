@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ..kernels import ItemLists
-from ..limits import ABOVE_0, FROM_0, FROM_1, SHARE
+from ..limits import ABOVE_0, FROM_0, FROM_1, SHARE, one_of
 from ..popularity import items_by_group
 from ..ranking import seen
 from ..sampling import draw_places
@@ -23,15 +23,33 @@ class SLD(OnLists):
     temperature), r the better of an item's two ranks, without replacement; and ``n_uninteresting`` drawn uniformly.
     Both are drawn afresh each epoch, none from training items; the student's ranking is renewed every ``refresh``
     epochs.
+
+    guide : whose best a list is drawn from, "both", as above, "teacher" or "student". With pool = q it holds them all.
+    standardise : False takes z_T and z_S as they are.
+
+    ``readings`` has the other two that the authors' code suggests, whose labels are the teacher's alone:
+    "student's list" : the student's q best now, and the teacher's softmax over them (KDs' classes KD and CKD, which let
+                       training items in; q and tau are ours);
+    "raw scores"     : the teacher's list, and one tau on both sides (KDs' class SLD, where this loss is commented out).
     """
 
     label = "SLD"
     source = "Zhu & Zhang, arXiv 2311.04549"
+    weights = (1e-3, 1.0)
+    readings = {
+        "student's list": {"guide": "student", "gamma": 1.0, "standardise": False, "tau": 1.0, "student_tau": 1.0,
+                           "q": 20, "pool": 20, "n_uninteresting": 0, "refresh": 1},
+        "raw scores": {"guide": "teacher", "gamma": 1.0, "standardise": False, "tau": 0.1, "student_tau": 0.1,
+                       "q": 100, "pool": 500, "n_uninteresting": 200, "temperature": 10.0}}
     search = {"gamma": [0.5, 0.75, 1.0], "tau": (0.25, 1.0), "temperature": [10.0, 20.0]}
     limits = {"gamma": SHARE, "tau": ABOVE_0, "student_tau": ABOVE_0, "q": FROM_1, "n_uninteresting": FROM_0,
-              "temperature": ABOVE_0, "pool": FROM_1, "refresh": FROM_1}
+              "temperature": ABOVE_0, "pool": FROM_1, "refresh": FROM_1, "guide": one_of("both", "teacher", "student")}
     differs = ("This is our reading: the paper's formula was not at hand, only that soft labels are made from the "
-               "predictions of both.",)
+               "predictions of both.",
+               "The authors' code mixes no scores and standardises none: its labels are the teacher's softmax, over a "
+               "list of the teacher's or of the student's (readings).",
+               "A user counts once for each of its pairs in a batch (the code: once), and uninteresting items may be "
+               "among the pool (the code: outside).")
 
     gamma: float = 0.75
     tau: float = 0.5
@@ -41,13 +59,16 @@ class SLD(OnLists):
     temperature: float = 10.0
     pool: int = 100
     refresh: int = 5
+    guide: str = "both"
+    standardise: bool = True
 
     keeps = ("union",)
 
     @classmethod
     def check_together(cls, settings):
-        if settings["q"] > 2 * settings["pool"]:
-            raise ValueError(f"{settings['q']} items cannot be drawn from two rankings of {settings['pool']} each")
+        q, guide, pool = (settings[name] for name in ("q", "guide", "pool"))
+        if q > (most := pool * (2 if guide == "both" else 1)):
+            raise ValueError(f"{q} items cannot be drawn from {most}, the best by {guide} of a pool of {pool}")
 
     def prepare(self):
         self.strata = self.stratify()
@@ -64,13 +85,20 @@ class SLD(OnLists):
 
     def draw(self, student, epoch):
         if (epoch - 1) % self.refresh == 0:
-            self.union = [merged(ranked, self.ranked_of(student, items))
-                          for ranked, items in zip(self.by_teacher, self.strata)]
+            self.union = [self.united(student, *stratum) for stratum in zip(self.by_teacher, self.strata)]
         lists, present = zip(*(self.draw_list(*union, items) for union, items in zip(self.union, self.strata)))
         # present: [n_users, strata, q + n_uninteresting], 1 or 0
         lists, present = torch.cat(lists, 1), torch.stack(present, 1).float()
         teacher = self.teacher.scores(None, ItemLists(lists, self.split.n_items)).view(present.shape)
         return lists, {"teacher": teacher, "present": present}
+
+    def united(self, student, by_teacher, items):
+        """What a list is drawn from in a stratum of these items: items, −1 for none, and their ranks, [n_users, 2 pool]
+        each."""
+        if self.guide == "teacher":
+            return merged(by_teacher, by_teacher)
+        by_student = self.ranked_of(student, items)
+        return merged(by_teacher if self.guide == "both" else by_student, by_student)
 
     def draw_list(self, ranked, ranks, items):
         """A list for each user, of one stratum, and which of its places count: [n_users, q + n_uninteresting] each."""
@@ -83,7 +111,7 @@ class SLD(OnLists):
 
     def user_loss(self, scores, teacher, present):
         scores = scores.view(present.shape)  # [n, strata, L]
-        label = soft_labels(teacher, scores.detach(), present, self.gamma, self.tau)
+        label = soft_labels(teacher, scores.detach(), present, self.gamma, self.tau, self.standardise)
         return soft_label_distillation(scores, label, present, self.student_tau).mean(1)
 
 
@@ -129,12 +157,14 @@ def standardised(scores: Tensor, present: Tensor) -> Tensor:
     return centred / (centred.square().sum(-1, keepdim=True) / n).sqrt().clamp(min=1e-6)
 
 
-def soft_labels(teacher: Tensor, student: Tensor, present: Tensor, gamma: float, tau: float) -> Tensor:
-    """softmax((γ z_T + (1 − γ) z_S) / τ) over the present items, z being standardised scores: […, L] each → the same.
-
-    (MKD: SLD, in our reading)
+def soft_labels(teacher: Tensor, student: Tensor, present: Tensor, gamma: float, tau: float,
+                standardise: bool = True) -> Tensor:
+    """softmax((γ z_T + (1 − γ) z_S) / τ) over the present items, z being the scores, standardised by default: […, L]
+    each → the same.                                                                      (MKD: SLD, in our reading)
     """
-    mixed = gamma * standardised(teacher, present) + (1 - gamma) * standardised(student, present)
+    if standardise:
+        teacher, student = standardised(teacher, present), standardised(student, present)
+    mixed = gamma * teacher + (1 - gamma) * student
     return torch.softmax(logits_of_present(mixed / tau, present), -1)
 
 

@@ -26,10 +26,18 @@ class UnKD(OnLists):
     label = "UnKD"
     source = "Chen et al., WSDM 2023"
     search = {"groups": [2, 3, 4, 5], "mu": [10.0, 20.0, 50.0]}
+    weights = (1e-2, 10.0)
+    # UnKD's README: λ = 1, K = 4, μ = 20, lr = l2 = .01; parse.py: 30 pairs, batches of 2048
+    published = {"lr": 1e-2, "l2": 1e-2, "weight": 1.0, "batch_size": 2048, "groups": 4, "mu": 20.0, "n_pairs": 30}
     limits = {"groups": FROM_1, "n_pairs": FROM_1, "mu": ABOVE_0}
     differs = ("Means over pairs and over the users of a batch, as in the released code, where the paper's L_G sums "
                "over pairs and averages over all users: a constant that ``weight`` makes up for.",
                "A ranking is cut at 10 · mu, beyond which lie e^−10 of the draws (the code: at 1000).",
+               "Each group has ⌊n_pairs / groups⌋ pairs (the code rounds: 32 in all for 4 groups, here 28).",
+               "A group ends where its share's middle lies (the code fills one up, and lets the item that overflows it "
+               "begin the next): groups differ by a few of thousands of items.",
+               "Training stops on the validation users' NDCG@10 (the code: NDCG@20).",
+               "Items without training interactions are in the last group (in the code in none).",
                "The second rank is drawn from those that the first left (the code draws both freely, and again where "
                "two are equal).")
 
