@@ -89,6 +89,14 @@ def test_dropout_silences_its_share(device):
     assert binomtest(int(silent.sum()), 12_000, 0.3).pvalue > 1e-3
 
 
+def test_the_last_layer_takes_sums_to_sums(projector, device):
+    """Weighted sums of entities' hidden units become the same sums of what they are mapped to."""
+    projector, student = projector
+    weights = torch.randn(6, 20, device=device, generator=projector.generator)
+    found = projector.last(weights @ projector.hidden(student), weights.sum(1, keepdim=True))
+    torch.testing.assert_close(found, weights @ projector(student), rtol=1e-4, atol=1e-5)
+
+
 def test_scores_after_projection_are_those_of_the_projected(projector, device):
     """⟨q, P(s)⟩ pair by pair, and its gradients for the queries and for every layer."""
     if device.type == "mps":

@@ -6,6 +6,7 @@ from .cd import CD
 from .cpd import CPD
 from .de import DE
 from .de_rrd import DERRD
+from .freqd import FreqD
 from .htd import HTD
 from .mkd import MKD, StratifiedMKD
 from .nkd import NKD
@@ -18,7 +19,7 @@ from .unkd import UnKD
 METHODS: dict[str, type[Method]] = {
     "teacher": Teacher, "pd": DebiasedTeacher, "none": Student, "rd": RD, "cd": CD, "de": DE, "rrd": RRD,
     "de-rrd": DERRD, "htd": HTD, "pd-cd": PDCD, "pd-htd": PDHTD, "unkd": UnKD, "nkd": NKD, "cpd": CPD, "sld": SLD,
-    "mkd": MKD, "stratified-sld": StratifiedSLD, "stratified-mkd": StratifiedMKD}
+    "freqd": FreqD, "mkd": MKD, "stratified-sld": StratifiedSLD, "stratified-mkd": StratifiedMKD}
 
 
 def method_of(method: str | type[Method]) -> type[Method]:

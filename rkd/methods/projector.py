@@ -35,7 +35,12 @@ class Projector(nn.Module):
         if dropout:
             kept = torch.empty_like(hidden).bernoulli_(1 - dropout, generator=self.generator)
             hidden = hidden * kept / (1 - dropout)
-        return hidden @ self.second.flatten(0, 1) / self.n_experts + self.second_bias.mean(0)
+        return self.last(hidden)
+
+    def last(self, hidden: Tensor, one: Tensor | float = 1.0) -> Tensor:
+        """The mean of the experts' second layers of hidden units [n, M · h]: [n, d_t]. Of weighted sums of entities'
+        hidden units it is the same sums of their P, ``one`` [n, 1] being the sums of the weights."""
+        return hidden @ self.second.flatten(0, 1) / self.n_experts + one * self.second_bias.mean(0)
 
     def scores(self, queries: Tensor, student: Tensor) -> Tensor:
         """⟨q, P(s)⟩ of each query's list: queries [n, d_t], student [n, L, d_s] → [n, L]. As ⟨W q, h(s)⟩ + ⟨q, b⟩, W
