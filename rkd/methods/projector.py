@@ -51,6 +51,12 @@ class Projector(nn.Module):
         return (hidden @ query[:, :, None]).squeeze(2) + (queries @ self.second_bias.mean(0))[:, None]
 
 
+    def cosines(self, queries: Tensor, student: Tensor) -> Tensor:
+        """cos(q, P(s)) of each query's list: queries [n, d_t], student [n, L, d_s] → [n, L]."""
+        mapped = self(student.flatten(0, 1)).view(*student.shape[:2], -1)  # [n, L, d_t]
+        return (mapped @ normalize(queries)[:, :, None]).squeeze(2) / mapped.norm(dim=2).clamp(min=1e-12)
+
+
 def cosine_distance(a: Tensor, b: Tensor) -> Tensor:
     """1 − cos(a, b) of each row: [n, d] each → [n]."""
     return 1 - (normalize(a) * normalize(b)).sum(1)
