@@ -2,6 +2,7 @@
 
 import torch
 from torch import Generator, Tensor
+from torch.nn.functional import pad
 
 from .data import Interactions
 from .device import real
@@ -22,7 +23,8 @@ class NegativeSampler:
         counts = offsets.diff()
         if bool((counts >= train.n_items).any()):
             full = int((counts >= train.n_items).nonzero()[0])
-            raise ValueError(f"user {full} interacted with all {train.n_items} items: no negative can be drawn. "
+            user = full if train.user_ids is None else train.user_ids[full]
+            raise ValueError(f"user {user} interacted with all {train.n_items} items: no negative can be drawn. "
                              "Remove such users, or add the items that they did not choose")
         self._offsets, self._free = offsets, train.n_items - counts
         users = torch.arange(train.n_users, device=items.device).repeat_interleave(counts)
@@ -49,16 +51,17 @@ class NegativeSampler:
         return (rank + below).view(users.shape)
 
 
-def draw_ranks(n_rows: int, n_draws: int, depth: int, temperature: float, device, generator: Generator) -> Tensor:
-    """Distinct 0-based ranks below ``depth``, p(r) ∝ exp(−r / temperature), without replacement: [n_rows, n_draws].
+def draw_ranks(lengths: Tensor, n_draws: int, depth: int, temperature: float, generator: Generator) -> Tensor:
+    """Distinct 0-based ranks below each row's length, p(r) ∝ exp(−r / temperature), without replacement: lengths
+    [n_rows] int64, ``depth`` at most → [n_rows, n_draws], −1 in the last places of a row that has fewer.
 
-    By the Gumbel-top-k trick (Kool et al., ICML 2019): the places of the largest log p + Gumbel noise.
-    Raises ValueError where more ranks are asked for than there are.
+    By the Gumbel-top-k trick (Kool et al., ICML 2019): the places of the largest log p + Gumbel noise. What one row
+    gets does not depend on the others' lengths.
     """
-    if n_draws > depth:
-        raise ValueError(f"{n_draws} distinct ranks cannot be drawn from a ranking {depth} deep")
-    log_p = (-torch.arange(depth, device=device) / temperature).expand(n_rows, depth)
-    return draw_places(log_p, n_draws, generator)[0]
+    ranks = torch.arange(depth, device=lengths.device)
+    log_p = torch.where(ranks < lengths[:, None], -ranks / temperature, -torch.inf)
+    drawn, possible = draw_places(log_p, min(n_draws, depth), generator)
+    return pad(torch.where(possible, drawn, -1), (0, n_draws - drawn.shape[1]), value=-1)
 
 
 def draw_places(log_p: Tensor, n_draws: int, generator: Generator) -> tuple[Tensor, Tensor]:

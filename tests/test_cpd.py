@@ -40,9 +40,12 @@ def test_list_consistency_worked_by_hand():
     """Shares ½, ½ against ¼, ¾; ¾, ¼ against themselves; with τ = ½ the shares of the squares, 9/10, 1/10 | ½, ½."""
     before, after = t([1, 1], [3, 1]).log(), t([1, 3], [6, 2]).log()
     entropies = [-(np.log(1 / 4) + np.log(3 / 4)) / 2, -0.75 * np.log(0.75) - 0.25 * np.log(0.25)]
-    assert list_consistency(before, after, 1.0).tolist() == pytest.approx(entropies)
-    assert list_consistency(t([3, 1]).log(), t([4, 4]).log(), 0.5).tolist() == pytest.approx([np.log(2)])
-    assert list_consistency(t([4, 4]).log(), t([3, 1]).log(), 0.5).tolist() == pytest.approx([-np.log(0.09) / 2])
+    whole = t([1, 1], [1, 1])
+    assert list_consistency(before, after, 1.0, whole).tolist() == pytest.approx(entropies)
+    assert list_consistency(t([3, 1]).log(), t([4, 4]).log(), 0.5, whole[:1]).tolist() == pytest.approx([np.log(2)])
+    turned = list_consistency(t([4, 4]).log(), t([3, 1]).log(), 0.5, whole[:1])
+    assert turned.tolist() == pytest.approx([-np.log(0.09) / 2])
+    assert list_consistency(before, after, 1.0, t([1, 0], [0, 0])).tolist() == [0, 0]  # of one item, of none
 
 
 # ------------------------------------------------------------------------------------------------------------ the loss
@@ -91,7 +94,7 @@ def loss_by_hand(method, world, batch) -> tuple[float, float, float]:
               for a, b, c in zip(u, i, j)]
     entropies = [] if method.listwise else [0.0]
     for a in u if method.listwise else []:  # a user counts as often as it is there
-        items = method.lists[a].tolist()
+        items = [item for item in method.lists[a].tolist() if item >= 0]  # user 22 has few left
         before, after = (np.array([x[a] @ y[item] for item in items]) for x, y in ((s_u, s_i), (p_u, p_i)))
         entropies.append(-(softmax(before / method.tau) * np.log(softmax(after / method.tau))).sum())
     return features, np.mean(turned), np.mean(entropies)
@@ -176,10 +179,11 @@ def test_dropout_silences_in_feature_distillation_only(world, device):
 
 @pytest.mark.parametrize("sampling", ["rank-aware", "random"])
 def test_the_lists_are_unseen_and_fresh(world, sampling, device):
-    """Rank-aware: distinct ones of the teacher's pool, here of 4; all of it where it is no deeper than the list."""
+    """Rank-aware: distinct ones of the teacher's pool, here of 4; a user with fewer items left than Q has them all."""
     split, teacher, student = world
-    fewest = int((~matrix(split.train)).sum(1).min())
-    assert made(world, device, q=20, sampling=sampling).lists.shape[1] == (20 if sampling == "random" else fewest) > 3
+    lengths = (made(world, device, q=20, sampling=sampling).lists >= 0).sum(1).cpu().numpy()
+    left = (~matrix(split.train)).sum(1)
+    assert (lengths == (20 if sampling == "random" else left.clip(max=20))).all() and left.min() == 12
     method, seen = made(world, device, sampling=sampling, q=3, pool=4), matrix(split.train)
     pools, drawn = [set(row[:4]) for row in brute_ranking(product(teacher), split)], set()
     for epoch in range(2, 32):

@@ -41,24 +41,22 @@ def test_rankings_against_brute_force(split, device):
     assert expected[2].count(-1) == 1000 - least
 
 
-def test_a_methods_best_are_cut_to_what_everyone_has(split, device):
-    """So never a training item, never −1."""
+def test_a_methods_best_are_what_each_user_has(split, device):
+    """Never a training item; −1 where one has no more, be it all, which shortens nobody else's."""
     p, q = whole_factors(split, 0)
     train, there = matrix(split.train), split.to(device)
     teacher, least = Given((p, q)).to(device), int((~train).sum(1).min())
     method = Distiller(teacher, there, seeded(device))
     for depth in (1, 5, least, least + 1, 1000):
-        found = method.best(teacher, depth)
-        assert found.tolist() == brute(p @ q.T, train, range(split.n_items), min(depth, least))
-
-
-def test_a_user_who_has_seen_everything_has_no_best(split):
-    full = matrix(split.train)
+        width = min(depth, split.n_items)
+        expected = filled(brute(p @ q.T, train, range(split.n_items), width), width)
+        assert method.best(teacher, depth).tolist() == expected
+    full = train.copy()
     full[4] = True
-    teacher = Given(whole_factors(split, 0))
-    with pytest.raises(ValueError, match="user 4 has no unseen item left"):
-        Distiller(teacher, replace(split, train=interactions_of(full), valid=interactions_of(full & False),
-                                   test=interactions_of(full & False)), seeded()).best(teacher, 3)
+    emptied = replace(split, **{part: interactions_of(full if part == "train" else full & False)
+                                for part in ("train", "valid", "test")}).to(device)
+    expected[4] = [-1] * split.n_items
+    assert Distiller(teacher, emptied, seeded(device)).best(teacher, 1000).tolist() == expected
 
 
 def test_rankings_of_some_items_against_brute_force(split, device):

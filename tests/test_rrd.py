@@ -6,7 +6,7 @@ from math import factorial, log
 import numpy as np
 import pytest
 import torch
-from conftest import a_batch, agreement_gained, brute_ranking, loss_of, matrix, product, seeded
+from conftest import a_batch, agreement_gained, brute_ranking, loss_of, matrix, numpy, product, seeded
 from scipy.stats import chisquare
 
 from rkd.methods import DE, DERRD, RRD
@@ -41,6 +41,33 @@ def test_relaxed_ranking_against_loops(k, n_rest):
     np.testing.assert_allclose(found.detach(), [brute_loss(a, b) for a, b in zip(interesting.numpy(), rest.numpy())])
     expected = sum(torch.cat([plain[:, i:], rest], 1).logsumexp(1) - plain[:, i] for i in range(k))
     torch.testing.assert_close(*(torch.autograd.grad(x.sum(), s)[0] for x, s in ((found, mine), (expected, plain))))
+
+
+@pytest.mark.parametrize("n_rest", [0, 4])
+def test_empty_places_count_for_nothing(n_rest):
+    """Whatever is scored there, however high: the loss and its gradient are those of the others alone."""
+    rng = np.random.default_rng(n_rest)
+    up, rest = (torch.from_numpy(8 * rng.standard_normal((4, n))) for n in (6, n_rest))
+    present = torch.tensor([[place >= empty for place in range(6)] for empty in (0, 1, 4, 5)]).double()
+    up[present == 0] = 1e5
+    up, rest = up.requires_grad_(), rest.requires_grad_()
+    loss = relaxed_ranking(up, rest, present)
+    loss.sum().backward()
+    assert not up.grad[present == 0].any() and up.grad.isfinite().all() and rest.grad.isfinite().all()
+    for row, empty in enumerate((0, 1, 4, 5)):
+        a, b = (x.detach()[row:row + 1].clone().requires_grad_() for x in (up[:, empty:], rest))
+        assert loss[row].item() == pytest.approx(brute_loss(*numpy(a[0], b[0])))
+        relaxed_ranking(a, b).sum().backward()
+        torch.testing.assert_close(up.grad[row, empty:], a.grad[0])
+        torch.testing.assert_close(rest.grad[row], b.grad[0])
+
+
+def test_a_list_without_interesting_items_has_no_loss():
+    for n_rest in (0, 2):
+        up = torch.full((1, 3), 7.0, requires_grad=True)
+        loss = relaxed_ranking(up, torch.zeros(1, n_rest), torch.zeros(1, 3))
+        loss.sum().backward()
+        assert loss.item() == 0 and not up.grad.any()
 
 
 @pytest.mark.parametrize("k", [1, 3, 5])
@@ -141,16 +168,23 @@ def test_rrds_loss_by_hand(world, sigmoid, device):
 
 
 def test_the_pool_leaves_half_of_what_a_user_has_left(world, device):
-    """As many as half of user 2's unseen items, who has the fewest, so that nobody's rest is empty."""
+    """Of its own, so that nobody's rest is empty; where that is less than K, all of it is interesting."""
     split, teacher, student = world
-    half = int((~matrix(split.train)).sum(1).min()) // 2
-    method = RRD(teacher, split, seeded(device), k=half, n_uninteresting=9)
-    assert method.ranked.tolist() == [row[:half] for row in brute_ranking(product(teacher), split)]
+    method, s = RRD(teacher, split, seeded(device), n_uninteresting=9), product(student.factors())
+    pools = [row[:len(row) // 2] for row in brute_ranking(product(teacher), split)]
     method.begin_epoch(student, 1)
-    assert method.lists.items[:, :half].tolist() == method.ranked.tolist()
-    for arguments in (dict(k=half + 1), dict(k=3, pool=2)):
-        with pytest.raises(ValueError, match=f"{arguments['k']} interesting items cannot be drawn from a pool of"):
-            RRD(teacher, split, seeded(device), **arguments)
+    items, present, losses = method.lists.items.tolist(), method.extra["present"].bool().tolist(), []
+    assert min(map(len, pools)) == 6 and max(map(len, pools)) == 18
+    for u, (row, there, ranked) in enumerate(zip(items, present, brute_ranking(product(teacher), split))):
+        interesting = [item for item, counts in zip(row[:20], there) if counts]
+        assert interesting == pools[u] and there[20:] == [True] * 9
+        assert set(row[20:]) <= set(ranked[len(pools[u]):])
+        losses.append(brute_loss(s[u, interesting], s[u, row[20:]]))
+    batch = a_batch(device, users=[*range(23), 2, 2])
+    expected = np.mean([losses[u] for u in batch.users.tolist()])
+    assert loss_of(method, student, batch) == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(ValueError, match="3 interesting items cannot be drawn from a pool of 2"):
+        RRD(teacher, split, seeded(device), k=3, pool=2)
 
 
 # -------------------------------------------------------------------------------------------------------------- DE-RRD

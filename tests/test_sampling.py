@@ -1,5 +1,7 @@
 """Draws: what they may never hit, and the distributions they follow."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -50,8 +52,10 @@ def test_a_single_free_item_is_always_drawn(free, listed, monkeypatch):
 def test_a_user_with_everything_has_no_negative():
     dense = np.eye(4, 3, dtype=bool)
     dense[2] = True
-    with pytest.raises(ValueError, match="user 2 interacted with all 3 items"):
-        NegativeSampler(interactions_of(dense))
+    full = interactions_of(dense)
+    for ids, name in ((None, "2"), (np.array(["ann", "bob", "cid", "dan"]), "cid")):
+        with pytest.raises(ValueError, match=f"^user {name} interacted with all 3 items"):
+            NegativeSampler(replace(full, user_ids=ids))
 
 
 def test_negatives_keep_the_users_shape_and_come_from_the_generator(split):
@@ -60,18 +64,23 @@ def test_negatives_keep_the_users_shape_and_come_from_the_generator(split):
     assert first.shape == (10, 3) and torch.equal(first, again) and not torch.equal(first, other)
 
 
+def whole(n, depth, device="cpu"):
+    return torch.full((n,), depth, device=device)
+
+
 def test_drawn_ranks_are_distinct(device):
-    ranks = draw_ranks(500, 8, 10, 3.0, device, seeded(device))
+    ranks = draw_ranks(whole(500, 10, device), 8, 10, 3.0, seeded(device))
     assert ranks.shape == (500, 8) and ranks.min() >= 0 and ranks.max() < 10
     assert all(len(set(row)) == 8 for row in ranks.tolist())
-    assert sorted(draw_ranks(1, 10, 10, 0.5, device, seeded(device))[0].tolist()) == list(range(10))
+    assert sorted(draw_ranks(whole(1, 10, device), 10, 10, 0.5, seeded(device))[0].tolist()) == list(range(10))
 
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0, 20.0])
 def test_the_first_rank_drawn_is_exponential(temperature, device):
     """p(r) ∝ exp(−r / temperature). The expected counts below 5 at the far end are left out of the test."""
     n, depth = 20_000, 30
-    times = np.bincount(draw_ranks(n, 1, depth, temperature, device, seeded(device)).flatten().cpu(), minlength=depth)
+    drawn = draw_ranks(whole(n, depth, device), 1, depth, temperature, seeded(device))
+    times = np.bincount(drawn.flatten().cpu(), minlength=depth)
     p = np.exp(-np.arange(depth) / temperature)
     enough = n * p / p.sum() >= 5
     expected = (p / p[enough].sum())[enough] * times[enough].sum()
@@ -83,7 +92,7 @@ def test_later_ranks_are_drawn_from_those_that_are_left():
     """Two of three ranks, in order: p(a, b) = p(a) · p(b) / (1 − p(a))."""
     n, p = 20_000, np.exp(-np.arange(3) / 2)
     p /= p.sum()
-    first, second = draw_ranks(n, 2, 3, 2.0, "cpu", seeded("cpu", 3)).T
+    first, second = draw_ranks(whole(n, 3), 2, 3, 2.0, seeded("cpu", 3)).T
     times = np.bincount(3 * first + second, minlength=9).reshape(3, 3)
     expected = n * p[:, None] * p / (1 - p[:, None])
     off_diagonal = ~np.eye(3, dtype=bool)
@@ -91,9 +100,22 @@ def test_later_ranks_are_drawn_from_those_that_are_left():
     assert chisquare(times[off_diagonal], expected[off_diagonal]).pvalue > TOO_UNLIKELY
 
 
-def test_more_ranks_than_there_are():
-    with pytest.raises(ValueError, match="11 distinct ranks cannot be drawn from a ranking 10 deep"):
-        draw_ranks(2, 11, 10, 1.0, "cpu", seeded("cpu"))
+@pytest.mark.parametrize("n_draws", [4, 10, 13])
+def test_rows_that_have_fewer_ranks_leave_places_empty(n_draws, device):
+    """All that they have come first, then −1; p is that of the ranks there are; a row of full depth has the same ranks
+    whatever the others' lengths."""
+    lengths = torch.tensor([0, 1, 3, 7, 10] * 400, device=device)
+    ranks = draw_ranks(lengths, n_draws, 10, 2.0, seeded(device))
+    assert ranks.shape == (2000, n_draws) and ranks.dtype == torch.int64
+    for length, row in zip(lengths.tolist(), ranks.tolist()):
+        there = row[:min(length, n_draws)]
+        assert len(set(there)) == len(there) and all(0 <= rank < length for rank in there)
+        assert row[len(there):] == [-1] * (n_draws - len(there))
+    full = draw_ranks(whole(2000, 10, device), n_draws, 10, 2.0, seeded(device))
+    assert torch.equal(ranks[lengths == 10], full[lengths == 10]) and (full[:, :10] >= 0).all()
+    p = np.exp(-np.arange(3) / 2)
+    times = np.bincount(ranks[lengths == 3, 0].cpu(), minlength=3)
+    assert len(times) == 3 and chisquare(times, 400 * p / p.sum()).pvalue > TOO_UNLIKELY
 
 
 def test_places_follow_their_probabilities(device):

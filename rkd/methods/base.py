@@ -125,13 +125,9 @@ class Distiller(Method, kw_only=False):
         return self.negatives(self.everyone.expand(-1, n), self.generator)
 
     def best(self, model: Model, depth: int) -> Tensor:
-        """Every user's ``depth`` best unseen items by a model, best first: [n_users, depth]; depth is cut to what every
-        user has, so that no place is empty. Raises ValueError where a user has none."""
-        ranked = model.ranking(min(depth, self.split.n_items), self.split.train)
-        lengths = (ranked >= 0).sum(1)
-        if not int(lengths.min()):
-            raise ValueError(f"user {int(lengths.argmin())} has no unseen item left in the teacher's ranking")
-        return ranked[:, :int(lengths.min())].contiguous()
+        """Every user's ``depth`` best unseen items by a model, best first: [n_users, min(depth, n_items)], −1 where a
+        user has no more (lists.py says how a loss leaves these out)."""
+        return model.ranking(min(depth, self.split.n_items), self.split.train)
 
 
 class OnLists(Distiller):
@@ -142,17 +138,20 @@ class OnLists(Distiller):
 
     def draw(self, student: MF, epoch: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Before each epoch: a list for every user, [n_users, L] int64, and what else ``user_loss`` needs, by name, a
-        row for every user, [n_users, …]."""
+        row for every user, [n_users, …]. −1 stands for no item."""
         raise TypeError(f"{type(self).__name__} must define draw(student, epoch)")
 
     def user_loss(self, scores: Tensor, **extra: Tensor) -> Tensor:
         """The loss of each of n users, [n], of the student's scores of their lists, [n, L], and their rows of the
-        rest."""
+        rest. Where a list may hold −1, it takes ``present`` as well, 1 and 0 as floats, [n, L], and leaves out the
+        scores of the places that are 0: they are some item's."""
         raise TypeError(f"{type(self).__name__} must define user_loss(scores, …)")
 
     def begin_epoch(self, student, epoch):
         items, self.extra = self.draw(student, epoch)
-        self.lists = ItemLists(items, self.split.n_items)
+        if "present" in inspect.signature(self.user_loss).parameters:
+            self.extra = {"present": (items >= 0).float()} | self.extra
+        self.lists = ItemLists(items.clamp(min=0), self.split.n_items)
 
     def loss(self, student, batch):
         users = batch.counted_users(self.split.n_users)

@@ -10,6 +10,7 @@ from ..consistency import inconsistency, ranked_sample
 from ..limits import ABOVE_0, BELOW_1, FROM_0, FROM_1, one_of
 from ..sampling import draw_ranks
 from .base import OnEntities
+from .lists import logits_of_present, pick
 from .projector import cosine_distance
 
 
@@ -60,16 +61,15 @@ class CPD(OnEntities):
     def prepare(self):
         super().prepare()
         if self.sampling == "rank-aware":
-            self.ranked = self.best(self.teacher, self.pool)  # [n_users, pool]
+            self.ranked = self.best(self.teacher, self.pool)  # [n_users, pool], −1: no more
+            self.lengths = (self.ranked >= 0).sum(1)
 
     def begin_epoch(self, student, epoch):
         if self.listwise:
             self.lists = self.unseen(self.q) if self.sampling == "random" else self.draw_by_rank()  # [n_users, Q]
 
     def draw_by_rank(self):
-        n_users, depth = self.ranked.shape
-        ranks = draw_ranks(n_users, min(self.q, depth), depth, self.temperature, self.ranked.device, self.generator)
-        return self.ranked.gather(1, ranks)
+        return pick(self.ranked, draw_ranks(self.lengths, self.q, self.ranked.shape[1], self.temperature, self.generator))
 
     def loss(self, student, batch):
         loss = super().loss(student, batch)
@@ -86,7 +86,8 @@ class CPD(OnEntities):
         """pairwise · L_pair + listwise · L_list of the pairs (u, i, j), [n] each."""
         items = torch.stack([i, j], 1)
         if self.listwise:
-            items = torch.cat([items, self.lists.index_select(0, u)], 1)  # [n, 2 + Q]
+            lists = self.lists.index_select(0, u)
+            items = torch.cat([items, lists.clamp(min=0)], 1)  # [n, 2 + Q]
         # [n, d_s], [n, 2 + Q, d_s]
         s_u, s_i = (self.of_student(student, *of).detach() for of in (("users", u), ("items", items)))
         before = (s_i @ s_u[:, :, None]).squeeze(2)  # [n, 2 + Q]
@@ -94,7 +95,8 @@ class CPD(OnEntities):
         after = (network.cosines if self.normalised else network.scores)(self.networks["users"](s_u), s_i)
         loss = self.pairwise * pair_consistency(*(scores[:, 0] - scores[:, 1] for scores in (before, after)))
         if self.listwise:
-            loss = loss + self.listwise * list_consistency(before[:, 2:], after[:, 2:], self.tau).mean()
+            of_lists = list_consistency(before[:, 2:], after[:, 2:], self.tau, lists >= 0)
+            loss = loss + self.listwise * of_lists.mean()
         return loss
 
     @cached_property
@@ -124,9 +126,9 @@ def pair_consistency(before: Tensor, after: Tensor) -> Tensor:
     return (-before * after).relu().mean()
 
 
-def list_consistency(before: Tensor, after: Tensor, tau: float) -> Tensor:
-    """Cross-entropy of softmax(after / τ) to softmax(before / τ) of each user's list: scores [n, Q] each → [n].
-
-    (MKD: CPD's list-wise regulariser)
+def list_consistency(before: Tensor, after: Tensor, tau: float, present: Tensor) -> Tensor:
+    """Cross-entropy of softmax(after / τ) to softmax(before / τ) of each user's list: scores, and which places count,
+    [n, Q] each → [n].                                                           (MKD: CPD's list-wise regulariser)
     """
-    return -(torch.softmax(before / tau, 1) * torch.log_softmax(after / tau, 1)).sum(1)
+    before, after = (logits_of_present(scores / tau, present) for scores in (before, after))
+    return -(torch.softmax(before, 1) * torch.log_softmax(after, 1) * present).sum(1)

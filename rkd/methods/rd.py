@@ -7,11 +7,12 @@ from torch.nn.functional import logsigmoid
 from ..kernels import ItemLists
 from ..limits import ABOVE_0, FROM_0, FROM_1
 from .base import Distiller
+from .lists import logits_of_present
 
 
 class RD(Distiller):
     """L = mean_u −Σ_r w_r log σ(s_{u, i_r}) over the K items that the teacher ranks highest for u, training items
-    apart.
+    apart; or over all that u has left, where these are fewer.
 
     w_r ∝ exp(−r / sharpness) · max(0, tanh(mu · (r̂ − r))), summing to 1 over the list, the hybrid weights: an item
     counts more the higher the teacher ranks it, and only while the student's own rank r̂ of it is lower. r̂ is
@@ -34,9 +35,10 @@ class RD(Distiller):
 
     def prepare(self):
         top = self.best(self.teacher, self.k)  # [n_users, K]
-        self.top = ItemLists(top, self.split.n_items)
-        self.ranks = torch.arange(1, top.shape[1] + 1, device=top.device)
-        self.position_weight = torch.softmax(-self.ranks / self.sharpness, 0)  # [K]
+        self.top = ItemLists(top.clamp(min=0), self.split.n_items)
+        self.ranks, present = torch.arange(1, top.shape[1] + 1, device=top.device), top >= 0
+        logits = logits_of_present(-self.ranks / self.sharpness, present)
+        self.position_weight = torch.softmax(logits, 1) * present  # [n_users, K]
         self.n_unseen = self.split.n_items - self.split.train.csr[0].diff()  # [n_users]
 
     def begin_epoch(self, student, epoch):
@@ -47,7 +49,7 @@ class RD(Distiller):
     def loss(self, student, batch):
         users = batch.counted_users(self.split.n_users)
         scores = student.scores(users.index, self.top)  # [n, K]
-        weight = self.position_weight.expand_as(scores)
+        weight = users.of(self.position_weight)
         if self.dynamic:
             weight = weight * self.discrepancy(student, users, scores.detach())
             weight = weight / weight.sum(1, keepdim=True).clamp(min=1e-12)

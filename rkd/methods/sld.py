@@ -10,6 +10,7 @@ from ..popularity import items_by_group
 from ..ranking import seen
 from ..sampling import draw_places
 from .base import OnLists
+from .lists import logits_of_present
 
 
 class SLD(OnLists):
@@ -112,9 +113,6 @@ def merged(a, b):
     return items.masked_fill(absent, -1), ranks.gather(1, order).float().masked_fill(absent, torch.inf)
 
 
-ABSENT = -1e30  # the logit of an item not in the list: its probability is 0, its logarithm finite
-
-
 def standardised(scores: Tensor, present: Tensor) -> Tensor:
     """Scores brought to mean 0 and variance 1 over the last axis' present entries, 0 elsewhere: […, L] → the same.
 
@@ -124,12 +122,6 @@ def standardised(scores: Tensor, present: Tensor) -> Tensor:
     n = present.sum(-1, keepdim=True).clamp(min=1)
     centred = (scores - (scores * present).sum(-1, keepdim=True) / n) * present
     return centred / (centred.square().sum(-1, keepdim=True) / n).sqrt().clamp(min=1e-6)
-
-
-def logits_of_present(scores: Tensor, present: Tensor) -> Tensor:
-    """The scores of the present items, ABSENT for the others: […, L] each → the same."""
-    present = present.to(scores.dtype)
-    return scores * present + (1 - present) * ABSENT
 
 
 def soft_labels(teacher: Tensor, student: Tensor, present: Tensor, gamma: float, tau: float) -> Tensor:

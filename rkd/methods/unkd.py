@@ -8,6 +8,7 @@ from ..limits import ABOVE_0, FROM_1
 from ..popularity import items_by_group
 from ..sampling import draw_two_ranks
 from .base import OnLists
+from .lists import mean_of_present
 
 DEPTHS = 10  # a group's ranking is cut where e^−10 of the draws would lie
 
@@ -71,4 +72,4 @@ def pairwise_distillation(better: Tensor, worse: Tensor, possible: Tensor) -> Te
 
     (Chen et al., WSDM 2023: L_G, with a mean over pairs as in the released code.) A user without pairs has loss 0.
     """
-    return -(logsigmoid(better - worse) * possible).sum(1) / possible.sum(1).clamp(min=1)
+    return -mean_of_present(logsigmoid(better - worse), possible)
