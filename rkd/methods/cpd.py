@@ -44,9 +44,8 @@ class CPD(OnEntities):
               "temperature": ABOVE_0, "pool": FROM_1, "tau": ABOVE_0, "dropout": BELOW_1}
     differs = ("Means take the place of the paper's sums.",
                "Distilled are the entities of n_pairs pairs of a batch (the authors': of all).",
-               "This is version 1 of the paper. Version 2, PCKD, is another method: its projectors are DE's, its features "
-               "and after-scores are not normalised, and it has either the pair-wise term, then −log σ of the product, "
-               "or the list-wise one.")
+               "This is version 1 of the paper. Version 2, PCKD, is another method: DE's projectors and distance, nothing "
+               "normalised, and one regulariser, either the pair-wise, −log σ of the product, or the list-wise.")
 
     pairwise: float = 0.1
     listwise: float = 1.0
@@ -69,7 +68,8 @@ class CPD(OnEntities):
             self.lists = self.unseen(self.q) if self.sampling == "random" else self.draw_by_rank()  # [n_users, Q]
 
     def draw_by_rank(self):
-        return pick(self.ranked, draw_ranks(self.lengths, self.q, self.ranked.shape[1], self.temperature, self.generator))
+        ranks = draw_ranks(self.lengths, self.q, self.ranked.shape[1], self.temperature, self.generator)
+        return pick(self.ranked, ranks)
 
     def loss(self, student, batch):
         loss = super().loss(student, batch)
