@@ -44,8 +44,9 @@ class CPD(OnEntities):
               "temperature": ABOVE_0, "pool": FROM_1, "tau": ABOVE_0, "dropout": BELOW_1}
     differs = ("Means take the place of the paper's sums.",
                "Distilled are the entities of n_pairs pairs of a batch (the authors': of all).",
-               "This is version 1 of the paper. Version 2, PCKD, is another method: DE's projectors and distance, nothing "
-               "normalised, and one regulariser, either the pair-wise, −log σ of the product, or the list-wise.")
+               "This is version 1 of the paper. Version 2, PCKD, is another method: DE's projectors and distance, "
+               "nothing normalised, and one regulariser, either the pair-wise, −log σ of the product, or the "
+               "list-wise.")
 
     pairwise: float = 0.1
     listwise: float = 1.0

@@ -32,12 +32,14 @@ class FreqD(OnEntities):
     published = {"alpha": 0.5, "k": 5, "keep": 0.5, "n_experts": 5}
     limits = {"alpha": SHARE, "k": FROM_1, "keep": KEPT}
     differs = ("Means take the place of sums, so that ``weight`` means the same whatever the batch.",
-               "Distances are the paper's, squared. The released settings take 1 − cos instead, with a weight of .5 on the "
-               "sum, so that no published weight is of this loss.",
-               "Edges are drawn once an epoch, both directions of one together (the code: at every step, either apart).",
+               "Distances are the paper's, squared. The released settings take 1 − cos instead, with a weight of .5 "
+               "on the sum, so that no published weight is of this loss.",
+               "Edges are drawn once an epoch, both directions of one together (the code: at every step, either "
+               "apart).",
                "The projectors have no dropout (the code: .2).",
                "A LightGCN student's propagated embeddings are mapped (the code: its input embeddings).",
-               "Of neighbours that share as much the one of lower id comes first, and one that shares nothing is none.")
+               "Of neighbours that share as much the one of lower id comes first, and one that shares nothing is "
+               "none.")
 
     alpha: float = 0.5
     k: int = 5

@@ -34,8 +34,8 @@ class HTD(DE):
                "prototype does not count (so UnKD's copy of it; in the original it does).",
                "The code leaves out pairs of negative teacher cosine, an artefact of how it masks; here they count.",
                "The sums are divided by the number of entities, which leaves their ratio as it is in the code.",
-               "An entity's pairs are with its group's members among the entities of n_pairs pairs (the code: of the whole "
-               "batch): the part of TD within groups grows with n_pairs as theirs does with the batch.",
+               "An entity's pairs are with its group's members among the entities of n_pairs pairs (the code: of the "
+               "whole batch): the part of TD within groups grows with n_pairs as theirs does with the batch.",
                "UnKD's copy keeps T = .1.")
 
     alpha: float = 0.5

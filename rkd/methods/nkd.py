@@ -37,8 +37,8 @@ class NKD(OnEntities):
                "mixing and imitation: followed is the code, and layer=\"input\" is the paper's word.",
                "Soft mixing is the released code's since April 2024. At first the neighbour's weight was uniform in "
                "[0, alpha], a quarter on average at alpha = .5; which of the two the paper used is open.",
-               "Dropout silences hidden units alone, of which there are (d_s + d_t) / 2. (The code's first version has "
-               "none, later ones silence the inputs too and have d_t / 2; which the paper used is open.)",
+               "Dropout silences hidden units alone, of which there are (d_s + d_t) / 2. (The code's first version "
+               "has none, later ones silence the inputs too and have d_t / 2; which the paper used is open.)",
                "Neighbours are searched in all dimensions (the authors reduce larger teachers to 150 by PCA).")
 
     mix: str = "soft"
