@@ -17,13 +17,16 @@ class Batch:
     positives: Tensor
     negatives: Tensor
 
-    def counted_users(self, n_users: int) -> "CountedUsers":
-        """The batch's distinct users and how often each occurs. If ``n_users`` ≤ 2 · B, all users are returned (some
-        with count 0), which is cheaper; on a GPU users may repeat, each with count 1. A loss over these, weighted by
-        the counts, is the loss over ``users``."""
+    def counted_users(self, n_users: int, once: bool = False) -> "CountedUsers":
+        """The batch's distinct users and how often each occurs, or with ``once`` 1 for each that does. If ``n_users`` ≤
+        2 · B, all users are returned (some with count 0), which is cheaper; on a GPU users may repeat, their counts
+        adding up. A loss over these, weighted by the counts, is the loss over ``users``, or over the distinct ones."""
         if n_users <= EVERYONE * len(self.users):
             times = torch.zeros(n_users, device=self.users.device)
-            return CountedUsers(None, times.index_add_(0, self.users, torch.ones_like(self.users, dtype=times.dtype)))
+            times.index_add_(0, self.users, torch.ones_like(self.users, dtype=times.dtype))
+            return CountedUsers(None, times.clamp(max=1) if once else times)
+        if once:
+            return CountedUsers(*distinct(self.users))
         if fixed_shapes(self.users.device):
             return CountedUsers(self.users, torch.ones_like(self.users, dtype=torch.float32))
         times = self.users.bincount()  # faster than sorting
@@ -43,7 +46,7 @@ class CountedUsers:
         return values if self.index is None else values.index_select(0, self.index)
 
     def mean(self, per_user: Tensor) -> Tensor:
-        """The mean over the batch of a loss of each of these users, [n]: one counts once for every pair that it has."""
+        """The mean of a loss of each of these users, [n], weighted by their counts."""
         return weighted_mean(per_user, self.times)
 
 

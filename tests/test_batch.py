@@ -32,6 +32,17 @@ def test_everyone_stands_for_a_batch_that_is_not_small(device):
         assert users.mean(users.of(values[:known])).item() == pytest.approx(values[batch.users].mean().item(), abs=1e-6)
 
 
+@pytest.mark.parametrize("fixed", [False, True])
+@pytest.mark.parametrize("n_users", [9, 23])
+def test_each_distinct_user_once(n_users, fixed, device, monkeypatch):
+    """The mean is over users 0, 4 and 7, however often each is there, whatever the shapes."""
+    monkeypatch.setattr(batches, "fixed_shapes", lambda device: fixed)
+    users, values = a_batch(device, (4, 4, 7, 0, 4)).counted_users(n_users, once=True), torch.randn(23, device=device)
+    values = values[:n_users]
+    assert users.mean(users.of(values)).item() == pytest.approx(values[[0, 4, 7]].mean().item(), abs=1e-6)
+    assert (users.index is None) == (n_users == 9)
+
+
 def test_distinct_entities_weigh_alike_whatever_the_shapes(device, monkeypatch):
     """Where shapes are fixed a repeated one is there twice, once with weight 0: means over them are the same."""
     entities, means = torch.tensor([4, 1, 4, 4, 9, 1], device=device), []

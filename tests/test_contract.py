@@ -13,7 +13,7 @@ from rkd.methods import DE, RRD
 pytestmark = pytest.mark.usefixtures("untuned")
 
 DISTIL = [name for name, method in METHODS.items() if issubclass(method, Distiller)]
-FROM_LISTS = ["rd", "cd", "rrd", "pd-cd", "unkd", "sld", "stratified-sld"]
+FROM_LISTS = ["rd", "cd", "rrd", "rrd-top", "pd-cd", "unkd", "sld", "stratified-sld"]
 
 
 class MSE(OnLists):

@@ -250,7 +250,7 @@ def taught(seed, listwise, epochs=20, **settings):
     split = synthetic.world(150, 100, rank=4, signal=2.0, popularity=1.5, n_train=30, seed=seed).split
     options = dict(lr=1e-2, l2=1e-2, seed=seed, device="cpu", progress=False)
     teacher = train(MF(split, 16, seed), split, epochs=40, **options).model
-    settings = dict(q=20, n_pairs=2048, pairwise=0.0, listwise=listwise) | settings
+    settings = dict(q=20, n_pairs=2048, pairwise=0.0, listwise=listwise, tau=1.0) | settings
     return distill(teacher, split, "cpd", dim=4, weight=1.0, epochs=epochs, **settings, **options)
 
 

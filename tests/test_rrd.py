@@ -9,7 +9,7 @@ import torch
 from conftest import a_batch, agreement_gained, brute_ranking, loss_of, matrix, numpy, product, seeded
 from scipy.stats import chisquare
 
-from rkd.methods import DE, DERRD, RRD
+from rkd.methods import DE, DERRD, METHODS, RRD
 from rkd.methods.rrd import relaxed_ranking
 
 
@@ -155,7 +155,7 @@ def test_the_interesting_follow_the_formula(world, temperature, device):
 
 @pytest.mark.parametrize("sigmoid", [False, True])
 def test_rrds_loss_by_hand(world, sigmoid, device):
-    """A user counts once for each interaction in the batch."""
+    """A user counts once, however many of its interactions are in the batch."""
     split, teacher, student = world
     method = RRD(teacher, split, seeded(device), k=3, n_uninteresting=6, sigmoid=sigmoid)
     s, batch = product(student.factors()), a_batch(device)
@@ -163,8 +163,38 @@ def test_rrds_loss_by_hand(world, sigmoid, device):
     for epoch in (1, 2):
         method.begin_epoch(student, epoch)
         items = method.lists.items.cpu().numpy()
-        expected = np.mean([brute_loss(s[u, items[u, :3]], s[u, items[u, 3:]]) for u in batch.users.tolist()])
+        expected = np.mean([brute_loss(s[u, items[u, :3]], s[u, items[u, 3:]]) for u in set(batch.users.tolist())])
         assert loss_of(method, student, batch) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("k", [4, 30])
+def test_without_sampling_the_teachers_best_are_interesting(world, k, device):
+    """The same in every epoch, in the teacher's order; the uninteresting are drawn afresh. By a setting, and by name;
+    where nobody has k, all of the half that each has left."""
+    split, teacher, student = world
+    for method in (RRD(teacher, split, seeded(device), k=k, n_uninteresting=5, sampling=False),
+                   METHODS["rrd-top"](teacher, split, seeded(device), k=k, n_uninteresting=5)):
+        expected, rest = [row[:len(row) // 2][:k] for row in brute_ranking(product(teacher), split)], []
+        for epoch in (1, 2):
+            method.begin_epoch(student, epoch)
+            items, there = method.lists.items[:, :k], method.extra["present"][:, :k].bool()
+            assert [row[some].tolist() for row, some in zip(items, there)] == expected
+            rest.append(method.lists.items[:, k:])
+        assert not torch.equal(*rest)
+        s = product(student.factors())
+        losses = [brute_loss(s[u, expected[u]], s[u, rest[1][u].tolist()]) for u in (0, 1, 4, 7, 22)]
+        assert loss_of(method, student, a_batch(device)) == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+def test_one_draw_may_serve_the_whole_training(world, device):
+    """redraw=False: every epoch has the items of the first; the default has others."""
+    split, teacher, student = world
+    for redraw in (False, True):
+        method, lists = RRD(teacher, split, seeded(device), k=3, n_uninteresting=5, redraw=redraw), []
+        for epoch in (1, 2, 7):
+            method.begin_epoch(student, epoch)
+            lists.append(method.lists.items.tolist())
+        assert (lists[0] == lists[1] == lists[2]) is not redraw and (lists[1] != lists[2]) is redraw
 
 
 def test_the_pool_leaves_half_of_what_a_user_has_left(world, device):
@@ -181,8 +211,7 @@ def test_the_pool_leaves_half_of_what_a_user_has_left(world, device):
         assert set(row[20:]) <= set(ranked[len(pools[u]):])
         losses.append(brute_loss(s[u, interesting], s[u, row[20:]]))
     batch = a_batch(device, users=[*range(23), 2, 2])
-    expected = np.mean([losses[u] for u in batch.users.tolist()])
-    assert loss_of(method, student, batch) == pytest.approx(expected, rel=1e-5)
+    assert loss_of(method, student, batch) == pytest.approx(np.mean(losses), rel=1e-5)
     with pytest.raises(ValueError, match="3 interesting items cannot be drawn from a pool of 2"):
         RRD(teacher, split, seeded(device), k=3, pool=2)
 

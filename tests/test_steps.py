@@ -10,7 +10,7 @@ from rkd.train import train_epoch
 
 DISTIL = {name: method for name, method in METHODS.items() if issubclass(method, Distiller)}
 EVERY = {"none": None} | DISTIL
-FROM_LISTS = ["rd", "cd", "rrd", "unkd", "sld", "stratified-sld"]
+FROM_LISTS = ["rd", "cd", "rrd", "rrd-top", "unkd", "sld", "stratified-sld"]
 
 
 def test_off_the_cpu_no_step_of_the_plain_student_waits():

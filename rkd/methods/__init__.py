@@ -12,14 +12,15 @@ from .mkd import MKD, StratifiedMKD
 from .nkd import NKD
 from .pd import PDCD, PDHTD
 from .rd import RD
-from .rrd import RRD
+from .rrd import RRD, RRDTop
 from .sld import SLD, StratifiedSLD
 from .unkd import UnKD
 
 METHODS: dict[str, type[Method]] = {
     "teacher": Teacher, "pd": DebiasedTeacher, "none": Student, "rd": RD, "cd": CD, "de": DE, "rrd": RRD,
-    "de-rrd": DERRD, "htd": HTD, "pd-cd": PDCD, "pd-htd": PDHTD, "unkd": UnKD, "nkd": NKD, "cpd": CPD, "sld": SLD,
-    "freqd": FreqD, "mkd": MKD, "stratified-sld": StratifiedSLD, "stratified-mkd": StratifiedMKD}
+    "rrd-top": RRDTop, "de-rrd": DERRD, "htd": HTD, "pd-cd": PDCD, "pd-htd": PDHTD, "unkd": UnKD, "nkd": NKD,
+    "cpd": CPD, "sld": SLD, "freqd": FreqD, "mkd": MKD, "stratified-sld": StratifiedSLD,
+    "stratified-mkd": StratifiedMKD}
 
 
 def method_of(method: str | type[Method]) -> type[Method]:

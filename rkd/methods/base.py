@@ -28,6 +28,8 @@ class Method:
     search    : setting → the range that the tuner draws it from: a pair of floats (log-uniform), or a list of values.
     limits    : setting → the values it may have (limits.py).
     weight    : of its loss, where none was tuned.
+    weights   : the range that the tuner draws the weight from, log-uniformly.
+    published : its authors' settings, in our convention: lr, l2, batch_size, weight and its own; empty where unknown.
     taught_by : the method that trains its teacher; None for what is trained without one.
     teaches   : whether students learn from it.
     differs   : in what it differs from its authors' paper or code, a sentence each.
@@ -39,6 +41,8 @@ class Method:
     search = {}
     limits = {}
     weight = 0.1
+    weights = (1e-2, 1.0)
+    published = {}
     taught_by = "teacher"
     teaches = False
     differs = ()
@@ -133,8 +137,11 @@ class Distiller(Method, kw_only=False):
 class OnLists(Distiller):
     """A loss of the student's scores of a list of items for every user, drawn afresh each epoch.
 
-    A method is ``draw`` and ``user_loss``.
+    A method is ``draw`` and ``user_loss``. counts_users : the loss of a step is the mean over its "pairs", so that a
+    user counts as often as it is there, or over its distinct users, each "once".
     """
+
+    counts_users = "pairs"
 
     def draw(self, student: MF, epoch: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Before each epoch: a list for every user, [n_users, L] int64, and what else ``user_loss`` needs, by name, a
@@ -154,7 +161,7 @@ class OnLists(Distiller):
         self.lists = ItemLists(items.clamp(min=0), self.split.n_items)
 
     def loss(self, student, batch):
-        users = batch.counted_users(self.split.n_users)
+        users = batch.counted_users(self.split.n_users, once=self.counts_users == "once")
         extra = {name: users.of(values) for name, values in self.extra.items()}
         return users.mean(self.user_loss(student.scores(users.index, self.lists), **extra))
 

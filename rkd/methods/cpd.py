@@ -36,7 +36,7 @@ class CPD(OnEntities):
 
     label = "CPD"
     source = "Zhu & Zhang, arXiv 2311.04549v1"
-    search = {"pairwise": (0.05, 1.0), "tau": (0.1, 10.0), "q": [5, 10, 20]}
+    search = {"pairwise": (0.05, 1.0), "tau": (0.5, 20.0), "q": [5, 10, 20]}
     weights = (0.03, 1.5)
     published = {"pairwise": 0.1, "listwise": 1.0, "q": 20, "temperature": 10.0, "pool": 500, "tau": 5.0,
                  "n_experts": 5}
@@ -54,7 +54,7 @@ class CPD(OnEntities):
     q: int = 20
     temperature: float = 10.0
     pool: int = 500
-    tau: float = 1.0
+    tau: float = 5.0
     normalised: bool = True
     dropout: float = 0.1
 
