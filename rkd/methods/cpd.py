@@ -38,6 +38,7 @@ class CPD(OnEntities):
     source = "Zhu & Zhang, arXiv 2311.04549v1"
     search = {"pairwise": (0.05, 1.0), "tau": (0.5, 20.0), "q": [5, 10, 20]}
     weights = (0.03, 1.5)
+    # KDs, configs/foursquare/bpr/cpd.yaml, which has no λ
     published = {"pairwise": 0.1, "listwise": 1.0, "q": 20, "temperature": 10.0, "pool": 500, "tau": 5.0,
                  "n_experts": 5}
     limits = {"pairwise": FROM_0, "listwise": FROM_0, "sampling": one_of("rank-aware", "random"), "q": FROM_1,

@@ -29,6 +29,7 @@ class FreqD(OnEntities):
     search = {"alpha": [0.2, 0.5, 0.7], "keep": [0.5, 0.7], "k": [5, 10]}
     weight = 0.02
     weights = (3e-3, 0.3)
+    # KDs, configs/gowalla/bpr/freqd.yaml
     published = {"alpha": 0.5, "k": 5, "keep": 0.5, "n_experts": 5}
     limits = {"alpha": SHARE, "k": FROM_1, "keep": KEPT}
     differs = ("Means take the place of sums, so that ``weight`` means the same whatever the batch.",

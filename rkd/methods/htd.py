@@ -28,6 +28,7 @@ class HTD(DE):
     search = {"alpha": [0.1, 0.5, 0.9], "n_experts": [10, 30]}
     weight = 3e-3
     weights = (3e-4, 3e-2)
+    # Topology_Distillation_KDD21: λ = .001 of the sums; 2048 pairs of CiteULike have some 4900 distinct users and items
     published = {"alpha": 0.5, "n_experts": 30, "weight": 2.4e-3}
     limits = {"alpha": SHARE}
     differs = ("Prototypes are taken as given by the gradient, as in the released code, and an entity's own group's "

@@ -28,6 +28,7 @@ class NKD(OnEntities):
     source = "Zhu & Zhang, arXiv 2311.04549v1"
     search = {"mix": ["soft", "hard"], "k": [5, 10, 20], "alpha": [0.3, 0.5, 0.7]}
     weights = (0.03, 1.5)
+    # KDs, configs/gowalla/bpr/nkd.yaml: λ = .5 of sums over the distinct of 2048 pairs
     published = {"mix": "soft", "k": 5, "alpha": 0.5, "n_experts": 5, "dropout": 0.1, "weight": 0.4}
     limits = {"mix": one_of("none", "hard", "soft"), "k": FROM_1, "alpha": SHARE, "on": one_of("both", *SIDES),
               "layer": one_of("output", "input"), "dropout": BELOW_1}
