@@ -149,5 +149,6 @@ def test_settings_out_of_range(pair):
 
 
 def test_a_student_of_freqd_comes_closer_to_the_teachers_ranking():
-    """Share of the teacher's top 10 that is in the student's, on average over 3 worlds."""
-    assert np.mean(agreement_gained(3, "freqd", weight=0.1)) > 0.03
+    """Share of the teacher's top 10 that is in the student's: on average over 3 worlds 0.03 more than the plain
+    student's (in calibration 0.04 to 0.09)."""
+    assert np.mean(agreement_gained(3, "freqd", weight=0.3, n_pairs=128)) > 0.03
