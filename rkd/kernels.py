@@ -41,6 +41,22 @@ def weighted_sums(offsets: Tensor, columns: Tensor, weights: Tensor, table: Tens
     return embedding_bag(columns, table, offsets, mode="sum", per_sample_weights=weights, include_last_offset=True)
 
 
+class _SymmetricSums(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, offsets: Tensor, columns: Tensor, weights: Tensor, table: Tensor) -> Tensor:
+        ctx.save_for_backward(offsets, columns, weights)
+        return weighted_sums(offsets, columns, weights, table)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        return None, None, None, weighted_sums(*ctx.saved_tensors, grad)
+
+
+def symmetric_sums(offsets: Tensor, columns: Tensor, weights: Tensor, table: Tensor) -> Tensor:
+    """``weighted_sums`` by a symmetric matrix, [n, n], with gradient for the table: the matrix is its own transpose."""
+    return _SymmetricSums.apply(offsets, columns, weights, table)
+
+
 def places_of(values: Tensor, n: int) -> tuple[Tensor, Tensor]:
     """Where 0, 1, …, n − 1 stand in values [m], on a CPU: (offsets [n + 1], places [m], ascending for each value). A
     counting sort: four times as fast as argsort."""

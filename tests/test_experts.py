@@ -273,22 +273,26 @@ def test_groups_follow_the_gate(world, device):
 
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
 def test_htds_loss_by_hand(world, alpha, device):
-    """alpha · (entity + group) + (1 − alpha) · assignment, each by loops, users and items together in the topology."""
+    """alpha · (entity + group) + (1 − alpha) · assignment, each summed by loops, users and items together in the
+    topology; over the number of entities."""
     split, teacher, student = world
     method = HTD(teacher, split, seeded(device), alpha=alpha, n_experts=3, anneal=4, n_pairs=6)
     list(method.parameters(student))
-    _, _, mine, theirs = entities_by_hand(world, 6)
+    users, items, mine, theirs = entities_by_hand(world, 6)
     group = [gate_of(gate, factors).argmax(1) for gate, factors in zip(method.networks.values(), theirs)]
     group = np.concatenate([group[0], group[1] + 3])
     s, t = (np.concatenate(numpy(*part)) for part in (mine, theirs))
     assert len(set(group)) > 2
     for epoch, temperature_then in ((1, 1.0), (5, 1e-10)):
         method.begin_epoch(student, epoch)
-        state = method.generator.get_state()
+        noise = noise_of(method.generator.get_state(), (len(users) + len(items), 3), device)
         found = loss_of(method, student, some_batch(device))
-        assignment = distance_by_hand(method, world, 6, temperature_then, state, device)
+        of_users, of_items = (
+            n * brute_distance(experts, *side, temperature_then, own) for n, experts, side, own in
+            zip((len(users), len(items)), method.networks.values(), zip(mine, theirs), np.split(noise, [len(users)])))
         topology = brute_entity(s, t, group) - constant(t, group) + brute_group(s, t, group)
-        assert found == pytest.approx(alpha * topology + (1 - alpha) * assignment, rel=1e-4)
+        expected = alpha * topology + (1 - alpha) * (of_users + of_items)
+        assert found == pytest.approx(expected / (len(users) + len(items)), rel=1e-4)
 
 
 # ---------------------------------------------------------------------------------------------------------- in training

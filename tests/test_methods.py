@@ -58,7 +58,7 @@ def test_a_method_is_a_name_or_a_class(split):
     ("cd", {"n_samples": True}, "cd's n_samples is a int"),
     ("cd", {"t1": "2"}, "cd's t1 is a float such as 2.0, not '2'"),
     ("cd", {"guide": 1}, "cd's guide is a str"), ("rrd", {"sigmoid": 1}, "rrd's sigmoid is a bool such as False"),
-    ("mkd", {"tau": 0.5}, "mkd has no setting 'tau'; it has nkd=0.5, .*cpd_tau=1.0, .*sld_tau=0.5"),
+    ("mkd", {"tau": 0.5}, "mkd has no setting 'tau'; it has nkd=0.5, .*cpd_tau=5.0, .*sld_tau=0.5"),
 ])
 def test_settings_that_do_not_exist(split, method, settings, message):
     with pytest.raises(ValueError, match=message):

@@ -1,12 +1,12 @@
-"""Nearest neighbours against sorting all distances."""
+"""Neighbours: nearest ones against sorting all distances, companions and their graph against dense matrices."""
 
 import numpy as np
 import pytest
 import torch
-from conftest import seeded
+from conftest import interactions_of, matrix, random_interactions, seeded
 
-from rkd import ranking
-from rkd.neighbours import nearest
+from rkd import neighbours, ranking
+from rkd.neighbours import companions, nearest, normalised_graph
 
 
 def brute(embeddings, k) -> list[list[int]]:
@@ -71,3 +71,70 @@ def test_parameters_and_doubles_will_do(device):
     embeddings = torch.nn.Parameter(some(device=device))
     found = nearest(embeddings, 4)
     assert not found.requires_grad and found.tolist() == nearest(embeddings.detach().cpu().double(), 4).tolist()
+
+
+# ------------------------------------------------------------------------------------------- by interactions in common
+
+def test_companions_worked_by_hand():
+    """Users of items 012, 01, 2, 345 and none: the first shares two with the second, one with the third; nobody shares
+    with the last two, nor is anyone a companion of oneself."""
+    dense = np.zeros((5, 6), bool)
+    for user, items in enumerate(([0, 1, 2], [0, 1], [2], [3, 4, 5], [])):
+        dense[user, items] = True
+    assert companions(interactions_of(dense), 2).tolist() == [[1, 2], [0, -1], [0, -1], [-1, -1], [-1, -1]]
+
+
+@pytest.mark.parametrize("block_scores", [None, 1, 100])
+@pytest.mark.parametrize("k", [1, 4, 100])
+def test_companions_are_the_first_of_all_that_share_something(block_scores, k, monkeypatch, device):
+    """By how much they share, equal ones by id: in one block, user by user, and by a few."""
+    if block_scores:
+        monkeypatch.setattr(neighbours, "BLOCK_SCORES", block_scores)
+    data = random_interactions()
+    have = matrix(data).astype(int)
+    found = companions(data.to(device), k)
+    assert found.shape == (23, min(k, 22)) and found.device == device
+    for user, row in enumerate(found.tolist()):
+        shared = have @ have[user]
+        shared[user] = 0
+        best = [other for other in np.argsort(-shared, kind="stable") if shared[other]][:k]
+        assert row == best + [-1] * (len(row) - len(best))
+
+
+def test_a_graph_of_three_worked_by_hand(device):
+    """0 and 1 are each other's, 2 has 1: A is 1 between 0 and 1, ½ between 1 and 2; 3 is alone."""
+    graph = normalised_graph(torch.tensor([[1], [0], [1], [-1]], device=device))
+    near, far = (1 * 1.5) ** -0.5, 0.5 * (1.5 * 0.5) ** -0.5
+    expected = [[0, near, 0, 0], [near, 0, far, 0], [0, far, 0, 0], [0, 0, 0, 0]]
+    assert graph.n_edges == 2
+    np.testing.assert_allclose(graph.times(torch.eye(4, device=device)).cpu(), expected, rtol=1e-6)
+    halved = graph.thinned(torch.tensor([0.5, 0.0], device=device)).times(torch.eye(4, device=device))
+    np.testing.assert_allclose(halved.cpu(), np.array(expected) * [[0, 0.5, 0, 0], [0.5, 0, 0, 0], [0] * 4, [0] * 4],
+                               rtol=1e-6)
+
+
+def dense_graph(near) -> np.ndarray:
+    """D^-½ (N + Nᵀ) / 2 D^-½."""
+    n = len(near)
+    points = np.zeros((n, n))
+    for row, others in enumerate(near):
+        for other in others:
+            if other >= 0:
+                points[row, other] = 1
+    both = (points + points.T) / 2
+    degree = both.sum(1)
+    return np.array([[both[a, b] / np.sqrt(degree[a] * degree[b]) if both[a, b] else 0.0 for b in range(n)]
+                     for a in range(n)])
+
+
+def test_a_graph_against_dense_matrices(device):
+    near = companions(random_interactions(seed=3), 4)
+    graph, rows = normalised_graph(near.to(device)), torch.randn(23, 3, device=device, generator=seeded(device))
+    dense = dense_graph(near.tolist())
+    np.testing.assert_allclose(graph.times(rows).cpu(), dense @ rows.cpu().numpy(), rtol=1e-4, atol=1e-6)
+    assert np.count_nonzero(dense) == 2 * graph.n_edges == len(graph.columns)
+    assert graph.edges.bincount().tolist() == [2] * graph.n_edges
+    leaf = rows.clone().requires_grad_()
+    pull = torch.randn(23, 3, device=device, generator=seeded(device, 1))
+    (graph.times(leaf) * pull).sum().backward()
+    np.testing.assert_allclose(leaf.grad.cpu(), dense.T @ pull.cpu().numpy(), rtol=1e-4, atol=1e-6)

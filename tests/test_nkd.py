@@ -19,9 +19,10 @@ from nkd_helpers import (
 )
 from scipy.stats import binom, chisquare, kstest
 
-from rkd import MF, Given
+from rkd import MF, Given, LightGCN
 from rkd.batch import Batch
 from rkd.methods import NKD
+from rkd.models import fixed
 
 
 @pytest.fixture
@@ -56,13 +57,13 @@ def brute_mean_distances(method, draws, side, teacher, student, *groups) -> list
 
 def brute_loss(method, pair, batch) -> float:
     """The docstring's L with what ``method`` is about to draw, users first."""
-    teacher, student = pair[1].factors(), pair[2]
+    teacher, student = (x.factors() if method.layer == "output" else x.inputs() for x in pair[1:])
     u, i, j = (x[:method.n_pairs] for x in (batch.users, batch.positives, batch.negatives))
     draws, total = replay(method.generator), 0.0
     if "users" in method.sides:
-        total += brute_mean_distances(method, draws, "users", teacher[0], student.table[:23], u)[0]
+        total += brute_mean_distances(method, draws, "users", teacher[0], student[0], u)[0]
     if "items" in method.sides:
-        total += np.mean(brute_mean_distances(method, draws, "items", teacher[1], student.table[23:], i, j))
+        total += np.mean(brute_mean_distances(method, draws, "items", teacher[1], student[1], i, j))
     return total
 
 
@@ -77,6 +78,22 @@ def test_nkds_loss_against_loops(pair, settings, device):
     for _ in range(3):
         expected = brute_loss(method, pair, batch)
         assert loss_of(method, pair[2], batch) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("layer", ["output", "input"])
+@pytest.mark.parametrize("mix", ["soft", "none"])
+def test_on_lightgcn_the_layer_is_a_setting(split, layer, mix, device):
+    """Mixing, neighbours and what is imitated are all of one layer, teacher's and student's: "output" the propagated
+    embeddings. The layers' losses differ, so that the loops tell them apart."""
+    teacher = fixed(LightGCN(split, 6, seed=4), split, device)
+    pair = split.to(device), teacher, LightGCN(split, 4, seed=2).to(device)
+    batch = some_batch(device)
+    method = made(pair, layer=layer, mix=mix)
+    expected = brute_loss(method, pair, batch)
+    method.layer = {"output": "input", "input": "output"}[layer]
+    other = brute_loss(method, pair, batch)
+    method.layer = layer
+    assert loss_of(method, pair[2], batch) == pytest.approx(expected, rel=1e-4) != pytest.approx(other, rel=1e-2)
 
 
 @pytest.mark.parametrize("mix, expected", [("none", (0.4 + 0.2) / 2 + (0 + (1 + 0.4) / 2) / 2),

@@ -24,22 +24,25 @@ def pair(split, device):
 
 @pytest.mark.parametrize("mix", ["soft", "none"])
 @pytest.mark.parametrize("on", SIDES)
-@pytest.mark.parametrize("backbone", BACKBONES)
-def test_gradients_reach_the_batchs_entities_and_their_neighbours_alone(pair, backbone, on, mix, monkeypatch, device):
-    """In the input table, unpropagated; a side that is left out has no gradient, no projector and no neighbours."""
+@pytest.mark.parametrize("backbone, layer", [("mf", "output"), ("lightgcn", "output"), ("lightgcn", "input")])
+def test_gradients_reach_the_batchs_entities_and_their_neighbours_alone(pair, backbone, layer, on, mix, monkeypatch,
+                                                                        device):
+    """Of the layer: the propagated embeddings, or the table, unpropagated. A side that is left out has no gradient, no
+    projector and no neighbours."""
     split, teacher, _ = pair
     student, batch, drawn = BACKBONES[backbone](split, 4, seed=2).to(device), some_batch(device), []
-    method, neighbour_of = made((split, teacher, student), on=on, mix=mix, dropout=0.0), NKD.neighbour_of
+    method, neighbour_of = made((split, teacher, student), on=on, mix=mix, layer=layer,
+                                dropout=0.0), NKD.neighbour_of
     monkeypatch.setattr(NKD, "neighbour_of", lambda self, side, entities:
                         drawn.append((side, neighbour_of(self, side, entities))) or drawn[-1][1])
     assert list(method.networks) == list(method.of_teacher) == SIDES[on]
     assert list(method.neighbours) == (SIDES[on] if mix == "soft" else [])
     assert len(method.own) == 4 * len(SIDES[on])
     method.loss(student, batch).backward()
-    student.end_step()
+    reached = (student.output if layer == "output" else student.table).grad
     entities = [("users", batch.users), ("items", batch.positives), ("items", batch.negatives), *drawn]
     expected = {e + 23 * (side == "items") for side, ids in entities for e in ids.tolist() if side in SIDES[on]}
-    assert set(student.table.grad.any(1).nonzero().flatten().tolist()) == expected
+    assert set(reached.any(1).nonzero().flatten().tolist()) == expected
     assert [side for side, _ in drawn] == (SIDES[on] if mix == "soft" else [])
     assert all(parameter.grad.any() for parameter in method.own)
 
@@ -75,11 +78,12 @@ def keeping() -> tuple[type[NKD], list[NKD]]:
 OPTIONS = dict(lr=1e-2, l2=1e-2, weight=1.0, progress=False)
 
 
-def test_a_lightgcn_teachers_inputs_are_imitated(split, device):
-    """Its table, not its factors, and neighbours there; a pair of factors is taken as it is."""
+def test_the_layer_of_a_lightgcn_teacher_is_imitated(split, device):
+    """Its factors, or its table, and neighbours there; a pair of factors is taken as it is."""
     (method, kept), teacher = keeping(), LightGCN(split, 6, seed=4)
-    for given, expected in ((teacher, teacher.inputs()), (teacher.factors(), teacher.factors())):
-        rkd.distill(given, split, method, dim=4, epochs=1, device=device, **OPTIONS)
+    for given, layer, expected in ((teacher, "output", teacher.factors()), (teacher, "input", teacher.inputs()),
+                                   (teacher.factors(), "input", teacher.factors())):
+        rkd.distill(given, split, method, dim=4, epochs=1, layer=layer, device=device, **OPTIONS)
         for found, neighbours, t in zip(kept[-1].of_teacher.values(), kept[-1].neighbours.values(), expected):
             assert torch.equal(found.cpu(), t) and found.device == neighbours.device == device
             assert neighbours.tolist() == brute_neighbours(*numpy(t), 5).tolist()

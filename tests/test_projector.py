@@ -89,17 +89,37 @@ def test_dropout_silences_its_share(device):
     assert binomtest(int(silent.sum()), 12_000, 0.3).pvalue > 1e-3
 
 
-def test_scores_after_projection_are_those_of_the_projected(projector, device):
-    """⟨q, P(s)⟩ pair by pair, and its gradients for the queries and for every layer."""
+def test_the_last_layer_takes_sums_to_sums(projector, device):
+    """Weighted sums of entities' hidden units become the same sums of what they are mapped to."""
+    projector, student = projector
+    weights = torch.randn(6, 20, device=device, generator=projector.generator)
+    found = projector.last(weights @ projector.hidden(student), weights.sum(1, keepdim=True))
+    torch.testing.assert_close(found, weights @ projector(student), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["scores", "cosines"])
+def test_scores_after_projection_are_those_of_the_projected(projector, kind, device):
+    """⟨q, P(s)⟩, or the cosine, pair by pair, and its gradients for the queries and for every layer."""
     if device.type == "mps":
         pytest.skip("no double precision there")
     projector, student = projector
     queries = torch.randn(4, 8, device=device, generator=projector.generator).requires_grad_()
-    found = projector.scores(queries, student.view(4, 5, 3))
+    found = getattr(projector, kind)(queries, student.view(4, 5, 3))
     found.square().sum().backward()
     leaves = doubles(queries, *projector.parameters())
-    expected = torch.einsum("nd,nld->nl", leaves[0], plain_projection(leaves[1:], student.double()).view(4, 5, 8))
+    mapped = plain_projection(leaves[1:], student.double()).view(4, 5, 8)
+    expected = torch.einsum("nd,nld->nl", leaves[0], mapped)
+    if kind == "cosines":
+        expected = torch.cosine_similarity(leaves[0][:, None], mapped, dim=2)
     expected.square().sum().backward()
     torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-5)
     for x, leaf in zip((queries, *projector.parameters()), leaves):
         torch.testing.assert_close(x.grad.double(), leaf.grad, rtol=1e-4, atol=1e-5)
+
+
+def test_the_gradient_of_cosines_after_projection():
+    """In double precision, against differences."""
+    projector = Projector(3, 4, 2, seeded("cpu", 3)).double()
+    inputs = [torch.randn(*shape, dtype=torch.float64, generator=seeded("cpu", 5)).requires_grad_()
+              for shape in ((2, 4), (2, 3, 3))]
+    assert torch.autograd.gradcheck(projector.cosines, inputs)

@@ -7,6 +7,7 @@ from .cpd import CPD
 from .dcd import DCD
 from .de import DE
 from .de_rrd import DERRD
+from .freqd import FreqD
 from .htd import HTD
 from .ir_rrd import IRRRD
 from .mkd import MKD, StratifiedMKD
@@ -22,7 +23,7 @@ METHODS: dict[str, type[Method]] = {
     "teacher": Teacher, "pd": DebiasedTeacher, "none": Student, "rd": RD, "cd": CD, "de": DE, "rrd": RRD,
     "rrd-top": RRDTop, "de-rrd": DERRD, "htd": HTD, "pd-cd": PDCD, "pd-htd": PDHTD, "unkd": UnKD, "nkd": NKD,
     "cpd": CPD, "sld": SLD, "mkd": MKD, "stratified-sld": StratifiedSLD, "stratified-mkd": StratifiedMKD,
-    "rce-kd": RCEKD, "dcd": DCD, "ir-rrd": IRRRD}
+    "rce-kd": RCEKD, "dcd": DCD, "ir-rrd": IRRRD, "freqd": FreqD}
 
 
 def method_of(method: str | type[Method]) -> type[Method]:

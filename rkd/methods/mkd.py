@@ -1,4 +1,4 @@
-"""MKD: every layer distils, input, intermediate and output.        (Zhu & Zhang, arXiv 2311.04549)"""
+"""MKD: every layer distils, input, intermediate and output.        (Zhu & Zhang, arXiv 2311.04549v1)"""
 
 from ..limits import FROM_0
 from .base import Sum
@@ -10,7 +10,8 @@ from .sld import SLD, StratifiedSLD
 class MKD(Sum):
     """L = nkd · L_NKD + cpd · L_CPD + sld · L_SLD; the three files say what each is.
 
-    The paper's λ₁, λ₂, λ₃ are these times ``weight``.
+    The paper's λ₁, λ₂, λ₃ are these times ``weight``. On LightGCN both NKD and CPD are of the propagated embeddings, as
+    in the released code of each; layer = "input" makes NKD the input layer's, as in the paper.
     """
 
     label = "MKD"

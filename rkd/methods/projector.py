@@ -35,7 +35,12 @@ class Projector(nn.Module):
         if dropout:
             kept = torch.empty_like(hidden).bernoulli_(1 - dropout, generator=self.generator)
             hidden = hidden * kept / (1 - dropout)
-        return hidden @ self.second.flatten(0, 1) / self.n_experts + self.second_bias.mean(0)
+        return self.last(hidden)
+
+    def last(self, hidden: Tensor, one: Tensor | float = 1.0) -> Tensor:
+        """The mean of the experts' second layers of hidden units [n, M · h]: [n, d_t]. Of weighted sums of entities'
+        hidden units it is the same sums of their P, ``one`` [n, 1] being the sums of the weights."""
+        return hidden @ self.second.flatten(0, 1) / self.n_experts + one * self.second_bias.mean(0)
 
     def scores(self, queries: Tensor, student: Tensor) -> Tensor:
         """⟨q, P(s)⟩ of each query's list: queries [n, d_t], student [n, L, d_s] → [n, L]. As ⟨W q, h(s)⟩ + ⟨q, b⟩, W
@@ -44,6 +49,12 @@ class Projector(nn.Module):
         query = queries @ self.second.flatten(0, 1).T / self.n_experts  # [n, M · h]
         hidden = self.hidden(student.flatten(0, 1)).view(*student.shape[:2], -1)  # [n, L, M · h]
         return (hidden @ query[:, :, None]).squeeze(2) + (queries @ self.second_bias.mean(0))[:, None]
+
+
+    def cosines(self, queries: Tensor, student: Tensor) -> Tensor:
+        """cos(q, P(s)) of each query's list: queries [n, d_t], student [n, L, d_s] → [n, L]."""
+        mapped = self(student.flatten(0, 1)).view(*student.shape[:2], -1)  # [n, L, d_t]
+        return (mapped @ normalize(queries)[:, :, None]).squeeze(2) / mapped.norm(dim=2).clamp(min=1e-12)
 
 
 def cosine_distance(a: Tensor, b: Tensor) -> Tensor:
