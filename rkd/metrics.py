@@ -4,6 +4,7 @@ Items are popular or unpopular by their training interactions (popularity.py); t
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -47,7 +48,7 @@ def unpopular_recall_unkd(found: Hits, k: int) -> Tensor:
 def decile_recall(found: Hits, k: int) -> Tensor:
     """Recall within each decile of popularity, ten groups of equal mass, the most popular first: [n, 10]; NaN where a
     user has none of the decile held out."""
-    decile = popularity_deciles(found.split.train.item_counts)
+    decile = _groups(popularity_deciles, found.split.train.item_counts)
     n = len(found.users)
     held_out = torch.bincount(10 * found.owner + decile[found.held_out], minlength=10 * n).view(n, 10)
     hits, lists = found.hits[:, :k], found.lists[:, :k].clamp(min=0)  # an empty place is no hit
@@ -87,7 +88,13 @@ def gini(found: Hits, k: int) -> Tensor:
 
 
 def _popular(found: Hits) -> Tensor:
-    return popular_items(found.split.train.item_counts)
+    return _groups(popular_items, found.split.train.item_counts)
+
+
+@lru_cache(maxsize=4)
+def _groups(of, counts: Tensor) -> Tensor:
+    """of(counts), once for the tensor that a split keeps."""
+    return of(counts)
 
 
 def _hits_among(found: Hits, k: int, mask: Tensor) -> Tensor:

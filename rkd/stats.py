@@ -111,15 +111,18 @@ def by_seed(results: list[Result], metric: str) -> pd.DataFrame:
 
 def differences(ours: list[Result], theirs: list[Result], metric: str) -> np.ndarray:
     """Ours − theirs, each list the seeds' results of one method: [seeds, users], of the seeds that both have and the
-    users that are measured with all of them. Raises ValueError where the results are not of one split, or share no
-    seed."""
+    users that are measured with all of them. Raises ValueError where the results are not of one split, share no seed,
+    or no user is measured."""
     if len({r.provenance["fingerprint"] for r in (*ours, *theirs)}) != 1:
         raise ValueError("users can be compared within one data set and split only")
     mine, other = by_seed(ours, metric), by_seed(theirs, metric)
     seeds = mine.index.intersection(other.index)
     if not len(seeds):
         raise ValueError(f"no seed in common: {list(mine.index)} and {list(other.index)}")
-    return (mine.loc[seeds] - other.loc[seeds]).dropna(axis=1).to_numpy()
+    found = (mine.loc[seeds] - other.loc[seeds]).dropna(axis=1).to_numpy()
+    if not found.size:
+        raise ValueError(f"no user has a {metric} to compare")
+    return found
 
 
 def claims(found: Mapping[tuple[str, ...], np.ndarray], names: tuple[str, ...]) -> pd.DataFrame:
@@ -162,7 +165,7 @@ def verdicts(table: pd.DataFrame) -> str:
     """A line on each row of ``claims``: "unpopular/recall@10: UnKD above RRD: holds (+0.0123 [+0.0051, +0.0195],
     5 seeds × 943 users)", "…: undecided (+0.0010, could have seen 0.0080, 5 seeds × 943 users)". Data set and backbone
     are left out where all rows have the same."""
-    same = [name for name in table.index.names if name in ("dataset", "backbone") and table.index.unique(name).size == 1]
+    same = [name for name in {"dataset", "backbone"} & {*table.index.names} if table.index.unique(name).size == 1]
     lines = []
     for (*where, ours, direction, theirs), row in table.droplevel(same).iterrows():
         evidence = f"{row['difference']:+.4f}"

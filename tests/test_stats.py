@@ -210,6 +210,9 @@ def test_a_metric_of_all_lists_has_one_column():
 def test_what_cannot_be_compared():
     with pytest.raises(ValueError, match=r"no seed in common: \[0\] and \[1\]"):
         differences([users("rd", 0, [0.1])], [users("none", 1, [0.1])], "recall@10")
+    nan = float("nan")
+    with pytest.raises(ValueError, match="no user has a recall@10 to compare"):
+        differences([users("rd", 0, [0.1, nan])], [users("none", 0, [nan, 0.2])], "recall@10")
     here, there = users("rd", 0, [0.1]), users("none", 0, [0.1])
     there.provenance |= {"fingerprint": "another"}
     with pytest.raises(ValueError, match="within one data set and split only"):
