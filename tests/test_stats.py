@@ -115,8 +115,8 @@ def method(n_seeds, n_users, seeds, users, rest, rng):
 
 
 def drawn(n_seeds, effect=0.0, n_claims=6, n_users=300, seeds=1.0, users=1.0, rest=1.0, *, rng):
-    """Of a table of claims that one method is above others, which are worse by ``effect``: what ``claims`` takes for the
-    differences and for p_holm."""
+    """Of a table of claims that one method is above others, which are worse by ``effect``: the differences and p_holm
+    of ``claims``."""
     ours, *theirs = (method(n_seeds, n_users, seeds, users, rest, rng) for _ in range(n_claims + 1))
     found = moderated([compared(ours + effect - other) for other in theirs])
     return np.array([one.difference for one in found]), holm(np.array([one.p for one in found]))
