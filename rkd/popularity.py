@@ -22,6 +22,16 @@ def popularity_groups(counts: Tensor, n_groups: int) -> Tensor:
     if not 1 <= n_groups <= n_seen:
         raise ValueError(f"n_groups must be between 1 and {n_seen}, the number of items with interactions, not "
                          f"{n_groups}")
+    return _cut(counts, n_groups)
+
+
+def popularity_deciles(counts: Tensor) -> Tensor:
+    """Ten of ``popularity_groups``: [n_items] int64, 0 for the most popular tenth of all interactions … 9. The first
+    five are the popular half. Some are empty where few items have interactions."""
+    return _cut(counts, 10)
+
+
+def _cut(counts: Tensor, n_groups: int) -> Tensor:
     popularity, order = counts.sort(descending=True, stable=True)
     twice_middle = 2 * popularity.cumsum(0) - popularity  # twice: the mass before an item and half its own
     group = (n_groups * twice_middle // (2 * popularity.sum())).clamp(max=n_groups - 1)

@@ -15,8 +15,9 @@ from rkd import Result, Run, compute
 
 ROOT = Path(rkd.__file__).parents[1]
 METRICS = {f"{name}@{k}" for k in (10, 20) for name in
-           ("recall", "precision", "hit_rate", "ndcg", "popular/recall", "unpopular/recall", "unpopular_share",
-            "coverage", "gini", "popularity")} | {"users", "unpopular_share"}
+           ("recall", "precision", "hit_rate", "ndcg", "popular/recall", "unpopular/recall", "popular/recall_unkd",
+            "unpopular/recall_unkd", "arp", "aplt", "coverage", "gini", *(f"decile {d}/recall" for d in range(1, 11)))
+           } | {"users", "held_out/aplt"}
 
 
 def tiny(method="none", seed=0, **settings) -> Run:

@@ -15,7 +15,8 @@ def result(method, seed=0, dataset="ml-1m", metrics=None, backbone="mf", key="",
     if metrics is None:
         popular, unpopular = RECALLS[method]
         metrics = {"recall@10": 0.1 + 0.01 * seed, "popular/recall@10": popular + 0.02 * seed,
-                   "unpopular/recall@10": unpopular, "unpopular_share": 0.5, "unpopular_share@10": 0.1}
+                   "unpopular/recall@10": unpopular, "held_out/aplt": 0.5, "aplt@10": 0.1}
+        metrics |= {name.replace("recall@", "recall_unkd@"): value for name, value in metrics.items() if "/rec" in name}
     run = Run(dataset, method, seed, backbone, **of_run)
     made = Result(run, key or f"{dataset}{backbone}{run.name}{seed}", metrics, metrics, [], 1, 1, 2.0, per_epoch,
                   WHERE | {"data": dataset}, "")

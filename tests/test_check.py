@@ -4,11 +4,12 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from rkd.study.check import ROOT, Table, allowed, main, read_table, spreads_of
+from rkd.study.check import ROOT, Table, allowed, compare, main, read_table, spreads_of
 from rkd.study.prose import STATED, check_notebook, sentences
 
 MAIN = """method,recall@10,ndcg@10,seconds
@@ -105,6 +106,19 @@ def test_where_one_side_has_no_instructions_the_spread_counts(study, tmp_path, c
     put_table(tmp_path / "committed" / "main.csv", MAIN, None)
     change(tmp_path, "0.4100", "0.4101")
     assert study(capsys)[0] == 0
+
+
+def test_what_follows_from_means_and_spreads_is_let_through_elsewhere():
+    """A verdict and the smallest effect, but not the number of users; with the same instructions neither."""
+    columns = ["than", "verdict", "smallest", "users"]
+    where = {"data": {"a": {"instructions": "avx2"}}}
+    old, new, other = (Table("t", columns, {("RD",): dict(zip(columns, row))}, provenance) for row, provenance in (
+        (("RD", "holds", "0.0100", "943"), {}), (("RD", "undecided", "0.9000", "943"), {}),
+        (("RD", "holds", "0.0100", "900"), {})))
+    assert not list(compare(old, new, {"": 0.01}))
+    assert list(compare(old, other, {"": 0.01})) == ["RD, users: committed '943', regenerated '900'"]
+    pinned = [replace(table, provenance=where) for table in (old, new)]
+    assert [line.split(":")[0] for line in compare(*pinned, {"": 0.01})] == ["RD, verdict", "RD, smallest"]
 
 
 def test_how_far_a_cell_may_move_by_hand(monkeypatch):

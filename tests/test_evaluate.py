@@ -12,6 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import rkd.ranking
 from rkd import METRICS, MF, Interactions, Lists, Split, evaluate, per_user, popular_items, popularity_groups, recommend
 from rkd.hits import rank
+from rkd.metrics import decile_recall
+from rkd.popularity import popularity_deciles
 
 # ------------------------------------------------------------------------------------------ the definitions, spelt out
 
@@ -32,13 +34,21 @@ def brute_lists(scores, train, k):
             for u in range(len(scores))]
 
 
+def among(inside, hits, wanted, without):
+    """Recall of some of the wanted items; ``without`` where none of them is wanted."""
+    n = inside[wanted].sum()
+    return inside[hits].sum() / n if n else without
+
+
 def brute_evaluate(scores, train, held_out, ks):
     """(overall, by user): every metric of rkd.evaluate, one user and one item at a time."""
     counts = train.sum(0)
     unpopular = np.array(brute_groups(counts.tolist(), 2)) == 1
+    trained, decile = counts > 0, np.array(brute_groups(counts.tolist(), 10)) + 1
     users = np.flatnonzero(held_out.any(1))
     by_user, overall = {"users": users}, {"users": len(users)}
-    overall["unpopular_share"] = np.mean([unpopular[i] for u, i in zip(*np.nonzero(held_out))])
+    by_user["held_out/aplt"] = np.array([unpopular[held_out[u]].mean() for u in users])
+    overall["held_out/aplt"] = by_user["held_out/aplt"].mean()
     for k in ks:
         lists = brute_lists(scores, train, k)
         rows = []
@@ -46,19 +56,21 @@ def brute_evaluate(scores, train, held_out, ks):
             hits = [i for i in lists[u] if held_out[u, i]]
             wanted = np.flatnonzero(held_out[u])
             dcg = sum(1 / math.log2(rank + 1) for rank, i in enumerate(lists[u], 1) if held_out[u, i])
-            row = {"popularity": counts[lists[u]].mean() if lists[u] else 0,
+            row = {"arp": counts[lists[u]].mean(), "aplt": unpopular[lists[u]].mean(),
                    "recall": len(hits) / len(wanted), "precision": len(hits) / k, "hit_rate": float(len(hits) > 0),
                    "ndcg": dcg / sum(1 / math.log2(rank + 1) for rank in range(1, min(k, len(wanted)) + 1))}
-            for half, inside in (("popular", ~unpopular), ("unpopular", unpopular)):
-                n = inside[wanted].sum()
-                row[f"{half}/recall"] = inside[hits].sum() / n if n else np.nan
+            for half, inside, as_unkd in (("popular", ~unpopular, ~unpopular),
+                                          ("unpopular", unpopular, unpopular & trained)):
+                row[f"{half}/recall"] = among(inside, hits, wanted, np.nan)
+                row[f"{half}/recall_unkd"] = among(as_unkd, hits, wanted, 0)
+            row |= {f"decile {d}/recall": among(decile == d, hits, wanted, np.nan) for d in range(1, 11)}
             rows.append(row)
         for name in rows[0]:
             by_user[f"{name}@{k}"] = np.array([row[name] for row in rows])
-            overall[f"{name}@{k}"] = np.nanmean(by_user[f"{name}@{k}"])
+            there = by_user[f"{name}@{k}"][~np.isnan(by_user[f"{name}@{k}"])]
+            overall[f"{name}@{k}"] = there.mean() if len(there) else np.nan
         shown = [i for u in users for i in lists[u]]
         times = np.bincount(shown, minlength=len(counts))
-        overall[f"unpopular_share@{k}"] = unpopular[shown].mean()
         overall[f"coverage@{k}"] = (times > 0).mean()
         overall[f"gini@{k}"] = np.abs(times[:, None] - times).mean() / (2 * times.mean())
     return overall, by_user
@@ -154,9 +166,14 @@ def test_metrics_worked_by_hand():
     assert (found["precision@3"], found["precision@4"]) == pytest.approx((1 / 3, 3 / 8))
     assert found["hit_rate@3"] == 1 and found["users"] == 2
     assert found["coverage@3"] == 4 / 6  # 5, 1, 2, 3
-    assert found["popularity@3"] == pytest.approx((1 / 3 + 0) / 2)
-    assert found["unpopular_share"] == found["unpopular_share@3"] == 1  # all but item 0 are unpopular
+    assert found["arp@3"] == pytest.approx((1 / 3 + 0) / 2)
+    assert found["held_out/aplt"] == found["aplt@3"] == 1  # all but item 0 are unpopular
     assert math.isnan(found["popular/recall@3"]) and found["unpopular/recall@3"] == 0.75
+    # as UnKD counts, 0 for whom nothing popular is held out; of item 1 alone, since 3 and 5 were never trained on
+    assert found["popular/recall_unkd@3"] == 0 and found["unpopular/recall_unkd@3"] == (1 + 0) / 2
+    # of the mass of 3, item 0's 2 have their middle at a third: decile 4; item 1's at 5/6: 9; all others come last
+    assert found["decile 9/recall@3"] == 1 and found["decile 10/recall@3"] == (0 + 1) / 2
+    assert math.isnan(found["decile 4/recall@3"])
     assert found["gini@3"] == pytest.approx(16 / 36)  # of 0 0 1 1 2 2: (−5·0 − 3·0 − 1·1 + 1·1 + 3·2 + 5·2) / (6·6)
 
 
@@ -172,7 +189,8 @@ def test_per_user_averages_to_evaluate():
     split, factors = case(60, 64)
     overall, by_user = evaluate(factors, split), per_user(factors, split)
     assert by_user.pop("users").tolist() == sorted(set(split.test.users.tolist()))
-    assert {name: values.nanmean().item() for name, values in by_user.items()}.items() <= overall.items()
+    expected = {name: values.nanmean().item() for name, values in by_user.items()}
+    assert expected == {name: overall[name] for name in expected}
 
 
 def test_model_tensors_and_arrays_are_all_the_same(split, device):
@@ -183,7 +201,7 @@ def test_model_tensors_and_arrays_are_all_the_same(split, device):
     expected = evaluate(model, split)
     for other in ((users, items), [users.double() if device.type != "mps" else users, items], arrays,
                   (users.cpu().tolist(), items.cpu().tolist())):
-        assert evaluate(other, split) == expected
+        assert repr(evaluate(other, split)) == repr(expected)  # to the bit, and NaN is NaN
 
 
 def test_lists_are_evaluated_like_the_model_they_come_from(device):
@@ -191,12 +209,12 @@ def test_lists_are_evaluated_like_the_model_they_come_from(device):
     split, factors = case(23, 37)
     there, scores = split.to(device), factors[0] @ factors[1].T
     items = np.tile(np.arange(37), (23, 1))
-    assert evaluate(Lists(items, scores, 37), there) == evaluate(factors, there)
+    assert repr(evaluate(Lists(items, scores, 37), there)) == repr(evaluate(factors, there))
     best = np.array([row[:3] for row in brute_lists(scores, matrix(split.train), 3)])
     listed = Lists(best, np.take_along_axis(scores, best, 1), 37)
     assert recommend(listed, there, torch.arange(23, device=device), 5).tolist() == [[*row, -1, -1] for row in best]
     found, whole = evaluate(listed, there, ks=(3, 10)), evaluate(factors, there, ks=(3, 10))
-    assert {name: found[name] for name in found if name.endswith("@3")}.items() <= whole.items()
+    assert all(repr(found[name]) == repr(whole[name]) for name in found if name.endswith("@3"))
     assert found["recall@10"] == found["recall@3"]
     assert found["precision@10"] == pytest.approx(0.3 * found["precision@3"])
 
@@ -245,12 +263,35 @@ def test_a_metric_of_ones_own(monkeypatch):
     assert {"recall@1", "coverage@4"} <= overall.keys()
 
 
+def test_deciles_are_tenths_of_the_halves():
+    """The first five are the popular half, and every held-out item is in one of the ten."""
+    split, factors = case(60, 131, seed=3)
+    counts = split.train.item_counts
+    assert torch.equal(popularity_deciles(counts) < 5, popular_items(counts))
+    found = rank(factors, split, "test", 10)
+    decile = decile_recall(found, 10)
+    held_out = torch.stack([found.count(popularity_deciles(counts) == d) for d in range(10)], 1)
+    recall = (decile.nan_to_num() * held_out).sum(1) / held_out.sum(1)
+    torch.testing.assert_close(recall, METRICS["recall"](found, 10))
+    assert (decile.nan_to_num() > 0).any(0)[5:].any() and decile.shape == (len(found.users), 10)
+
+
+def test_a_list_of_nothing_has_no_popularity():
+    """Of user 1 the model lists item 1 alone, which is trained on: neither ARP nor APLT counts this user."""
+    split, _ = hand_worked()
+    model = Lists(np.array([[1], [1]]), np.zeros((2, 1)), 6)
+    by_user, overall = per_user(model, split, ks=(1,)), evaluate(model, split, ks=(1,))
+    assert by_user["arp@1"].isnan().tolist() == by_user["aplt@1"].isnan().tolist() == [False, True]
+    assert (overall["arp@1"], overall["aplt@1"], overall["recall@1"]) == (1, 1, 0.25)
+
+
 def test_what_is_of_all_lists_is_no_users():
     """Each of the others is, and there is nothing else."""
     split, factors = case(23, 37)
     overall, by_user = evaluate(factors, split, ks=(5,)), per_user(factors, split, ks=(5,))
-    assert overall.keys() == {f"{name}@5" for name in METRICS} | {"users", "unpopular_share"}
-    assert overall.keys() - by_user.keys() == {"unpopular_share", "unpopular_share@5", "coverage@5", "gini@5"}
+    names = METRICS.keys() - {"decile #/recall"} | {f"decile {d}/recall" for d in range(1, 11)}
+    assert overall.keys() == {f"{name}@5" for name in names} | {"users", "held_out/aplt"}
+    assert overall.keys() - by_user.keys() == {"coverage@5", "gini@5"}
     assert all(len(values) == overall["users"] for values in by_user.values())
 
 

@@ -10,14 +10,16 @@ import torch
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 from runs_helpers import computed
+from scipy.stats import ttest_rel
 from study_helpers import all_results, result, study_of
 
 from rkd import METHODS, OnLists, Run
 from rkd.datasets.synthetic import probe, world
+from rkd.stats import verdicts
 from rkd.study import tables
 from rkd.study.papers import both, mkd, unkd
 from rkd.study.scales import SCALES
-from rkd.study.study import Study
+from rkd.study.study import MARK, Study
 
 
 @pytest.fixture(autouse=True)
@@ -143,6 +145,28 @@ def test_effects_over_seeds_by_hand():
         "popularity's effect (PEZ) larger on RD's scores than on Teacher's: within the spread of the seeds")
 
 
+def test_claims_in_the_world_are_paired_by_seed():
+    """RD's affinity is 0.3 and 0.5 below the teacher's; its popularity is the same on each seed, in another order."""
+    effects = pd.concat([EFFECTS, EFFECTS.iloc[[3, 2]].assign(model="CD")])
+    found = unkd.world_claims(effects, ("affinity", "RD", "below", "Teacher"), ("popularity", "RD", "above", "CD"))
+    assert found.index.tolist() == [("affinity", "RD", "below", "Teacher"), ("popularity", "RD", "above", "CD")]
+    assert found["difference"].tolist() == pytest.approx([-0.4, 0]) and (found["seeds"] == 2).all()
+    expected = ttest_rel([0.2, 0.2], [0.5, 0.7])
+    assert found["p"].iloc[0] == pytest.approx(expected.pvalue) and np.isnan(found["p"].iloc[1])
+    assert verdicts(found).splitlines() == [
+        f"affinity: RD below Teacher: undecided (-0.4000, could have seen {found['smallest'].iloc[0]:.4f}, 2 seeds)",
+        "popularity: RD above CD: undecided (+0.0000, 2 seeds)"]
+
+
+def test_table1_stands_on_the_papers_scale():
+    scaled = result("none", metrics={"recall@10": 0.1, "popular/recall@10": 0.3, "unpopular/recall@10": 0.2,
+                                     "popular/recall_unkd@10": 0.25, "unpopular/recall_unkd@10": 0.15})
+    table = unkd.table1(study_of([scaled]).tidy())["Student"]
+    assert table.to_dict() == {("ml-1m", "popular", "ours"): "0.2500", ("ml-1m", "popular", "published"): "0.2156",
+                               ("ml-1m", "unpopular", "ours"): "0.1500", ("ml-1m", "unpopular", "published"): "0.0250",
+                               ("ml-1m", "all", "ours"): "0.1000"}
+
+
 def test_table1_sets_ours_beside_the_published():
     table = unkd.table1(study_of(all_results("ml-100k", "ml-1m")).tidy())
     assert table.loc[("ml-1m", "unpopular", "published")].to_dict() == {
@@ -171,27 +195,22 @@ def test_table2_sets_ours_beside_the_published():
 
 
 def unkd_study(*backbones, methods=("none", "cd", "de-rrd", "pd-cd", "unkd"), dataset="ml-1m") -> Study:
-    """Two seeds of each method on each backbone, metrics by hand."""
+    """Two seeds of each method on each backbone, metrics by hand. User by user UnKD is certainly other than the plain
+    student, and on average just like the rest."""
+    users = np.random.default_rng(0).standard_normal(40)
+
     def of(method, backbone, seed):
         value = 0.1 + 0.01 * methods.index(method) + 0.002 * seed + 0.1 * (backbone == "lightgcn")
-        metrics = dict.fromkeys(("recall@10", "ndcg@10", "popular/recall@10", "unpopular/recall@10"), value)
-        return result(method, seed, dataset, metrics, backbone)
+        names = ("recall@10", "ndcg@10", *unkd.RECALLS.values())
+        by_user = {"none": users - 1, "unkd": users + 0.01 * users[::-1]}.get(method, users - 2 * users[::-1])
+        return result(method, seed, dataset, dict.fromkeys(names, value), backbone,
+                      by_user=dict.fromkeys(names, by_user.tolist()))
 
     return study_of([of(method, backbone, seed) for backbone in backbones or ("mf", "lightgcn") for method in methods
                      for seed in (0, 1)])
 
 
-@pytest.fixture
-def p_values(monkeypatch):
-    """Certain against the plain student, not against the others."""
-    def tests(ours, others, metric):
-        assert {r.run.method for r in ours} == {"unkd"} and "unkd" not in others
-        return pd.DataFrame({"p_holm": {name: 0.001 if name == "none" else 0.2 for name in others}})
-
-    monkeypatch.setattr(unkd, "paired_tests", tests)
-
-
-def test_table3_by_backbone_with_marks_and_the_published(p_values):
+def test_table3_by_backbone_with_marks_and_the_published():
     table = unkd.table3(unkd_study())
     assert list(table.index) == [("ml-1m", m) for m in ("Student", "CD", "DE-RRD", "PD-CD", "UnKD")]
     assert table.index.names == ["dataset", "method"]
@@ -202,11 +221,11 @@ def test_table3_by_backbone_with_marks_and_the_published(p_values):
     assert table.loc[("ml-1m", "UnKD"), ("MF", "ndcg@10", "published")] == "0.2615"
     assert table.loc[("ml-1m", "DE-RRD"), ("MF", "recall@10", "published")] == "0.1436"
     assert table.loc[("ml-1m", "PD-CD"), ("MF", "recall@10", "published")] == ""  # not in the paper's Table 3
-    assert not any(tables.MARK in cell for m in ("CD", "UnKD") for cell in table.loc[("ml-1m", m)])
+    assert not any(MARK in cell for m in ("CD", "UnKD") for cell in table.loc[("ml-1m", m)])
 
 
 @pytest.mark.parametrize("dataset, published", [("ml-1m", "0.1547"), ("citeulike", "0.0863")])
-def test_a_method_that_the_paper_has_not_leaves_the_published_cell_empty(p_values, dataset, published):
+def test_a_method_that_the_paper_has_not_leaves_the_published_cell_empty(dataset, published):
     study = unkd_study("mf", methods=("none", "sld", Own, "unkd"), dataset=dataset)
     table = unkd.table3(study).loc[dataset]
     assert table["MF", "recall@10", "published"].to_dict() == {
@@ -216,12 +235,12 @@ def test_a_method_that_the_paper_has_not_leaves_the_published_cell_empty(p_value
     assert unkd.table4(study).loc[(dataset, "My own"), ("MF", "recall@10", "published")] == ""
 
 
-def test_table3_without_a_published_data_set(p_values):
+def test_table3_without_a_published_data_set():
     table = unkd.table3(unkd_study("mf", dataset="ml-100k"))
     assert [column[2] for column in table.columns] == ["ours", "ours"]
 
 
-def test_table3_of_two_data_sets_and_a_method_that_one_lacks(p_values):
+def test_table3_of_two_data_sets_and_a_method_that_one_lacks():
     study = unkd_study("mf", methods=("none", "unkd")) | Study({}, {"more": [
         *unkd_study("mf", methods=("none", "cd", "unkd"), dataset="citeulike")]})
     table = unkd.table3(study)
@@ -240,19 +259,29 @@ def test_table3_with_its_own_tests():
     assert cells.to_dict() == {"UnKD": "0.5000 ± 0.0000", "Student": "0.2500 ± 0.0000 †", "CD": "0.5000 ± 0.0000"}
 
 
-def test_table4_sets_halves_beside_the_published(p_values):
+def test_table4_sets_halves_beside_the_published():
     table = unkd.table4(unkd_study())
-    assert table.loc[("ml-1m", "PD-CD"), ("MF", "unpopular/recall@10", "published")] == "0.0210"
-    assert table.loc[("ml-1m", "UnKD"), ("LightGCN", "popular/recall@10", "published")] == "0.2384"
+    assert table.loc[("ml-1m", "PD-CD"), ("MF", "unpopular/recall_unkd@10", "published")] == "0.0210"
+    assert table.loc[("ml-1m", "UnKD"), ("LightGCN", "popular/recall_unkd@10", "published")] == "0.2384"
+    assert table.loc[("ml-1m", "Student"), ("MF", "unpopular/recall_unkd@10", "ours")] == "0.1010 ± 0.0014 †"
     assert table.loc[("ml-1m", "Student"), ("LightGCN", "recall@10", "published")] == "0.1456"
 
 
 def test_points_of_the_plane_by_hand():
     study = study_of(**{"none": all_results()[2:4], "cd, tail": [result("cd")], "K = 2": [result("rd", 1)]})
     points = unkd.points(study, {"cd, tail": "for the tail", "none": "as tuned"})
+    nan = pytest.approx(np.nan, nan_ok=True)
+
+    def about(x):
+        return pytest.approx(x, abs=1e-5)
+
     assert points.to_dict("records") == [
-        {"name": "CD, tail", "kind": "for the tail", "recall@10": 0.1, "unpopular/recall@10": 0.02},
-        {"name": "Student", "kind": "as tuned", "recall@10": pytest.approx(0.105), "unpopular/recall@10": 0.04}]
+        {"name": "CD, tail", "kind": "for the tail", "recall@10": 0.1, "recall@10 low": nan, "recall@10 high": nan,
+         "unpopular/recall@10": 0.02, "unpopular/recall@10 low": nan, "unpopular/recall@10 high": nan},
+        # 0.10 and 0.11: 0.005 times Student's t of one degree of freedom, 12.706
+        {"name": "Student", "kind": "as tuned", "recall@10": about(0.105), "recall@10 low": about(0.105 - 0.06353),
+         "recall@10 high": about(0.105 + 0.06353), "unpopular/recall@10": 0.04, "unpopular/recall@10 low": 0.04,
+         "unpopular/recall@10 high": 0.04}]
 
 
 def test_the_papers_methods_and_data_sets_are_ours():

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from matplotlib import pyplot
 from runs_helpers import files, tiny
-from scipy.stats import ttest_rel
+from scipy.stats import ttest_1samp, ttest_rel
 from study_helpers import all_results, result, study_of
 
-from rkd import METHODS, Run
+from rkd import METHODS, Run, stats
 from rkd.methods import label_of
 from rkd.stats import holm
 from rkd.study import figures, tables
@@ -75,7 +75,7 @@ def test_parts_of_a_study_before_it_is_computed():
 def test_tidy_rows(results):
     frame = study_of(first=results[:2], rd=[result("rd", dataset="citeulike", backbone="lightgcn", dim=20)]).tidy()
     assert frame.columns.tolist() == ["label", "dataset", "backbone", "method", "dim", "seed", "metric", "value"]
-    assert len(frame) == 3 * 5
+    assert len(frame) == 3 * 7
     assert frame[frame["metric"] == "recall@10"].values.tolist() == [
         ["first", "ml-1m", "mf", "teacher", 100, 0, "recall@10", 0.1],
         ["first", "ml-1m", "mf", "teacher", 100, 1, "recall@10", 0.11],
@@ -116,43 +116,80 @@ def test_costs_are_medians_over_the_plain_students():
     assert study.costs(["none"], unit="rd").to_dict() == {"Student": pytest.approx(2 / 3)}
 
 
-def users(method, values):
+def users(method, values, seeds=(0, 1), **where):
     """Results of two seeds whose users' recall is this, ± 0.1."""
-    return [result(method, seed, by_user={"recall@10": [v + shift for v in values], "ndcg@10": values})
-            for seed, shift in ((0, 0.1), (1, -0.1))]
+    return [result(method, seed, by_user={"recall@10": [v + 0.1 - 0.2 * seed for v in values], "ndcg@10": values},
+                   **where) for seed in seeds]
 
 
 @pytest.fixture
 def by_users():
+    """RD is far above the plain student; CD is like it."""
     rng = np.random.default_rng(0)
     ours = rng.random(40)
-    return {"rd": ours, "none": ours - 0.3 + 0.05 * rng.random(40), "cd": rng.random(40)}
+    values = {"rd": ours, "none": ours - 0.3 + 0.05 * rng.random(40), "cd": rng.random(40)}
+    return {name: value.tolist() for name, value in values.items()}
 
 
-def test_paired_tests_of_groups(by_users):
-    """Over each user's mean over seeds, against every other group or those named; Holm's over a metric's rivals."""
-    study = study_of(**{name: users(name, values.tolist()) for name, values in by_users.items()})
-    tests = study.tests("rd", ["recall@10", "ndcg@10"])
-    assert tests.index.tolist() == [(m, rival) for m in ("recall@10", "ndcg@10") for rival in ("Student", "CD")]
-    assert tests.index.names == ["metric", "against"]
-    expected = [ttest_rel(by_users["rd"], by_users[rival]).pvalue for rival in ("none", "cd")]
-    for metric in ("recall@10", "ndcg@10"):
-        np.testing.assert_allclose(tests.loc[metric, "p"], expected, rtol=1e-4)
-        np.testing.assert_allclose(tests.loc[metric, "p_holm"], holm(np.array(expected)), rtol=1e-4)
-    assert tests.loc[("ndcg@10", "Student"), "difference"] == pytest.approx((by_users["rd"] - by_users["none"]).mean())
-    some = study.tests("rd", ["recall@10"], ["cd", "rd"])
-    assert some.index.tolist() == [("recall@10", "CD")] and some["p"].iloc[0] == some["p_holm"].iloc[0]
+def test_claims_about_groups(by_users):
+    """All combinations of a statement, save a group against itself; Holm's over the whole table."""
+    study = study_of(**{name: users(name, values) for name, values in by_users.items()})
+    found = study.claims(("rd", "above", list(by_users), ["recall@10", "ndcg@10"]), ("none", "below", "cd", "ndcg@10"))
+    assert found.index.names == ["dataset", "backbone", "metric", "method", "is", "than"]
+    assert [key[2:] for key in found.index] == [
+        ("recall@10", "RD", "above", "Student"), ("recall@10", "RD", "above", "CD"),
+        ("ndcg@10", "RD", "above", "Student"), ("ndcg@10", "RD", "above", "CD"), ("ndcg@10", "Student", "below", "CD")]
+    assert {key[:2] for key in found.index} == {("ml-1m", "MF")}
+    expected = [ttest_rel(by_users[ours], by_users[rival]).pvalue
+                for ours, rival in (*[("rd", "none"), ("rd", "cd")] * 2, ("none", "cd"))]  # the seeds' shift cancels
+    np.testing.assert_allclose(found["p"], expected, rtol=1e-4)
+    np.testing.assert_allclose(found["p_holm"], holm(np.array(expected)), rtol=1e-4)
+    assert found["verdict"].tolist() == ["holds", "undecided", "holds", "undecided", "holds"]
+    assert found["difference"].iloc[0] == pytest.approx(np.mean(by_users["rd"]) - np.mean(by_users["none"]))
+    line = stats.verdicts(found).splitlines()[0]
+    assert line.startswith("recall@10: RD above Student: holds (+0.2") and line.endswith(", 2 seeds × 40 users)")
 
 
-def test_verdicts_on_tests(by_users):
-    study = study_of(**{name: users(name, values.tolist()) for name, values in by_users.items()})
-    tests = study.tests("rd", ["ndcg@10"])
-    yes, undecided = tests["difference"]
-    assert verdicts(tests, "RD") == (f"ndcg@10: RD above Student: yes ({yes:+.4f})\n"
-                                     f"ndcg@10: RD above CD: undecided ({undecided:+.4f})")
-    assert verdicts(-tests.assign(p_holm=-tests["p_holm"]), "RD").startswith("ndcg@10: RD above Student: no (-0.2")
-    longer = pd.concat({"ml-1m": tests})
-    assert verdicts(longer, "RD").splitlines()[0] == f"ml-1m, ndcg@10: RD above Student: yes ({yes:+.4f})"
+def test_claims_on_each_data_set_and_backbone_that_both_groups_have(by_users):
+    study = study_of(rd=users("rd", by_users["rd"]) + users("rd", by_users["rd"], (0,), dataset="citeulike"),
+                     none=users("none", by_users["none"]) + users("none", by_users["none"], backbone="lightgcn")
+                     + users("none", by_users["none"], dataset="citeulike"))
+    found = study.claims(("rd", "above", "none", "ndcg@10"))
+    assert [key[:2] for key in found.index] == [("ml-1m", "MF"), ("citeulike", "MF")]
+    assert found["verdict"].tolist() == ["holds", "holds, one seed"]  # the seeds that both have
+    with pytest.raises(ValueError, match="rd and other have no data set and backbone in common"):
+        (study | study_of(other=users("cd", by_users["cd"], backbone="lightgcn"))).claims(
+            ("rd", "above", "other", "ndcg@10"))
+    with pytest.raises(ValueError, match="'above' or 'below' another, not 'over'"):
+        study.claims(("rd", "over", "none", "ndcg@10"))
+
+
+def test_a_table_marks_what_is_certainly_other(by_users):
+    """Metric by metric: the plain student is other in recall, and in NDCG like the rest."""
+    study = study_of(**{name: users(name, values) for name, values in by_users.items()})
+    for r in study:
+        r.metrics |= {"ndcg@10": 0.1}
+        r.by_user |= {"ndcg@10": study["rd"][0].by_user["ndcg@10"].flip(0 if r.run.name == "cd" else ())}
+    table = study.table(["recall@10", "ndcg@10"], {"rd": "Ours", "none": "Plain", "cd": "CD"}, against="rd")
+    assert table["recall@10"].tolist() == ["0.1050 ± 0.0071", "0.1050 ± 0.0071 †", "0.1050 ± 0.0071"]
+    assert table["ndcg@10"].to_dict() == dict.fromkeys(["Ours", "Plain", "CD"], "0.1000 ± 0.0000")
+    assert not study.table(["recall@10"])["recall@10"].str.contains("†").any()
+
+
+def test_intervals_of_groups_are_those_over_their_seeds(study):
+    found = study.intervals(["recall@10", "popular/recall@10"], ["cd", "rd"])
+    assert found.index.tolist() == ["cd", "rd"]
+    assert found.columns.tolist() == [(metric, bound) for metric in ("recall@10", "popular/recall@10")
+                                      for bound in ("mean", "low", "high")]
+    expected = ttest_1samp([0.22, 0.24], 0).confidence_interval()
+    assert found.loc["cd", "popular/recall@10"].tolist() == pytest.approx([0.23, expected.low, expected.high])
+
+
+def test_old_tests_are_claims(by_users):
+    study = study_of(**{name: users(name, values) for name, values in by_users.items()})
+    expected = study.claims(("rd", "above", ["none", "cd"], "ndcg@10"))
+    pd.testing.assert_frame_equal(study.tests("rd", ["ndcg@10"]), expected)
+    assert verdicts(study.tests("rd", ["ndcg@10"], ["none"]), "RD").startswith("ndcg@10: RD above Student: holds (+0.2")
 
 
 def test_verdicts_over_seeds(study, capsys):
@@ -297,11 +334,16 @@ def test_the_plane_draws_points_names_and_front():
     """Teachers are drawn but not on the front; b is beaten by a."""
     points = pd.DataFrame({"name": ["t", "a", "b", "c"], "kind": ["teacher", "tuned", "tuned", "ours"],
                            "recall@10": [0.9, 0.2, 0.1, 0.1], "unpopular/recall@10": [0.9, 0.3, 0.25, 0.4]})
+    for metric, reach in (("recall@10", 0.01), ("unpopular/recall@10", 0.02)):
+        points[f"{metric} low"], points[f"{metric} high"] = points[metric] - reach, points[metric] + reach
     axis = figures.plane(points).axes[0]
     assert axis.collections[0].get_offsets().tolist() == points[["recall@10", "unpopular/recall@10"]].values.tolist()
     assert [line.get_xydata().tolist() for line in axis.lines if len(line.get_xydata())] == [[[0.1, 0.4], [0.2, 0.3]]]
     assert [text.get_text() for text in axis.texts if text.get_text()] == ["t", "a", "b", "c"]
     assert [text.get_text() for text in axis.get_legend().get_texts()] == ["teacher", "tuned", "ours"]
+    across, up = axis.containers[0].lines[2]
+    np.testing.assert_allclose(across.get_segments()[1], [[0.19, 0.3], [0.21, 0.3]])
+    np.testing.assert_allclose(up.get_segments()[1], [[0.2, 0.28], [0.2, 0.32]])
 
 
 def test_a_sweep_shows_the_means_it_is_given(results):
@@ -309,6 +351,9 @@ def test_a_sweep_shows_the_means_it_is_given(results):
     level = pd.Series({"recall@10": 0.5, "popular/recall@10": 0.5, "unpopular/recall@10": 0.5})
     figure = figures.sweep({"K": frame}, {"plain student": level, "teacher": 2 * level})
     lines = {line.get_label(): line.get_ydata() for line in figure.axes[1].lines}
+    (bars,) = figure.axes[1].containers[0].lines[2]
+    expected = ttest_1samp([0.20, 0.22], 0).confidence_interval()
+    np.testing.assert_allclose(bars.get_segments()[0][:, 1], [expected.low, expected.high])
     assert figure.axes[1].containers[0].lines[0].get_ydata().tolist() == pytest.approx([0.21, 0.26])
     assert lines["plain student"][0] == 0.5 and lines["teacher"][0] == 1
     assert [text.get_text() for text in figure.axes[2].get_xticklabels()] == ["1", "2"]

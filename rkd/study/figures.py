@@ -10,6 +10,7 @@ from adjustText import adjust_text
 from matplotlib.figure import Figure
 
 from ..methods import label_of
+from ..stats import interval
 from ..store import Result
 from .provenance import write_provenance
 from .reproduce import folder
@@ -44,15 +45,16 @@ def sweep(frames: dict[str, pd.DataFrame], levels: dict[str, pd.Series], label: 
     """Metrics (rows) of a method against its settings (a column each), as in UnKD's Figure 6.
 
     frames: name of the setting → tidy frame with a column "x", a result's value of it, drawn evenly spaced; the bars
-    are over seeds, where there are several; levels: name → metric → value, the dashed lines; label: the method's name.
+    are 95 % intervals over seeds, where there are several; levels: name → metric → value, the dashed lines; label: the
+    method's name.
     """
     figure, axes = plt.subplots(len(rows), len(frames), figsize=(3.9 * len(frames), 2.2 * len(rows)), sharey="row",
                                 squeeze=False, sharex="col")
     for column, (setting, frame) in enumerate(frames.items()):
         for axis, (metric, title) in zip(axes[:, column], rows.items()):
-            part = frame[frame["metric"] == metric].groupby("x")["value"].agg(["mean", "std"])
+            part = frame[frame["metric"] == metric].groupby("x")["value"].apply(interval).unstack()
             place = np.arange(len(part))
-            axis.errorbar(place, part["mean"], part["std"], marker="o", capsize=3, label=label,
+            axis.errorbar(place, part["mean"], part["high"] - part["mean"], marker="o", capsize=3, label=label,
                           color=COLOURS.get(metric.partition("/")[0], "black"))
             for (name, values), style in zip(levels.items(), ("--", ":")):
                 axis.axhline(values[metric], color="grey", linestyle=style, linewidth=1.3, label=name)
@@ -72,8 +74,8 @@ def pareto_front(points: pd.DataFrame) -> pd.Series:
 
 
 def plane(points: pd.DataFrame) -> Figure:
-    """Accuracy against fairness. points: columns name, kind, "recall@10", "unpopular/recall@10", one row per model; the
-    Pareto front of all but teachers is drawn."""
+    """Accuracy against fairness. points: columns name, kind, "recall@10", "unpopular/recall@10", one row per model, and
+    their bounds "recall@10 low", "recall@10 high", …, drawn as bars; the Pareto front of all but teachers is drawn."""
     figure, axis = plt.subplots(figsize=(8.5, 5))
     sns.scatterplot(points, x="recall@10", y="unpopular/recall@10", hue="kind", style="kind", s=90, ax=axis)
     students = points[points["kind"] != "teacher"].set_index("name")[["recall@10", "unpopular/recall@10"]]
@@ -82,6 +84,8 @@ def plane(points: pd.DataFrame) -> Figure:
     axis.set(xlabel="Recall@10, all items", ylabel="Recall@10, unpopular items")
     axis.legend(title="", loc="upper left", bbox_to_anchor=(1, 1))
     x, y = points["recall@10"], points["unpopular/recall@10"]
+    across, up = (points[f"{metric} high"] - points[metric] for metric in (x.name, y.name))
+    axis.errorbar(x, y, up, across, fmt="none", ecolor="lightgrey", elinewidth=0.8, zorder=0)
     names = [axis.text(*place, name, fontsize=9) for *place, name in zip(x, y, points["name"])]
     # iter_lim, not time: the same each time
     adjust_text(names, x.to_numpy(), y.to_numpy(), ax=axis, expand=(1.25, 1.6), iter_lim=500,

@@ -1,16 +1,20 @@
-"""A study: labelled groups of runs, what came of them, and the tables, tests, sweeps and verdicts made of that."""
+"""A study: labelled groups of runs, what came of them, and the tables, claims and sweeps made of that."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from statistics import median
 
 import pandas as pd
 
+from .. import stats
 from ..methods import label_of, method_of
+from ..models import BACKBONES
 from ..run import Run
 from ..schedule import compute
-from ..stats import decided, mean_std, paired_tests, verdict
 from ..store import Result
+
+MARK = "†"  # in tables: certainly another than the method that the table's note names
 
 
 @dataclass(frozen=True)
@@ -79,29 +83,49 @@ class Study:
 
         return pd.Series({named(label): seconds(label) / seconds(unit) for label in labels})
 
-    def table(self, metrics: Sequence[str], labels: dict[str, str] | Iterable[str] | None = None) -> pd.DataFrame:
+    def table(self, metrics: Sequence[str], labels: dict[str, str] | Iterable[str] | None = None,
+              against: str | None = None) -> pd.DataFrame:
         """"mean ± std" of each metric (columns) of groups (rows): all of them, those of these labels, or by the names
-        that a dict gives to labels, {label: name}."""
+        that a dict gives to labels, {label: name}. against: a label; what is certainly other than its group's is marked
+        (†), by ``claims`` over the whole table. The groups are then of one data set and backbone."""
         names = labels if isinstance(labels, dict) else {label: named(label) for label in labels or self.results}
-        return pd.DataFrame({name: {metric: mean_std(self.values(label, metric)) for metric in metrics}
-                             for label, name in names.items()}).T
+        claims = self.claims((against, "above", list(names), metrics)) if against else None
+        certain = {(metric, than) for _, _, metric, _, _, than in stats.certain(claims)} if against else ()
+        return pd.DataFrame({name: {
+            metric: stats.mean_std(self.values(label, metric)) + f" {MARK}" * ((metric, named(label)) in certain)
+            for metric in metrics} for label, name in names.items()}).T
 
-    def above(self, ours: str, rival: str, metric: str) -> str:
-        """stats.verdict's line: is a group's metric above another's, by more than the spread of the seeds?"""
-        mine, theirs = (self.values(label, metric) for label in (ours, rival))
-        return verdict(f"{metric}: {named(ours)} above {named(rival)}", mine, theirs)
+    def intervals(self, metrics: Sequence[str], labels: Iterable[str] | None = None) -> pd.DataFrame:
+        """The 95 % interval over seeds of each metric of groups (rows, by label), columns (metric, "mean"), (metric,
+        "low") and (metric, "high") (stats.interval)."""
+        return pd.DataFrame({label: pd.concat({metric: stats.interval(self.values(label, metric))
+                                               for metric in metrics}) for label in labels or self.results}).T
 
-    def below(self, ours: str, rival: str, metric: str) -> str:
-        """``above``, of the opposite."""
-        mine, theirs = (self.values(label, metric) for label in (ours, rival))
-        return verdict(f"{metric}: {named(ours)} below {named(rival)}", theirs, mine)
+    def claims(self, *statements: tuple) -> pd.DataFrame:
+        """What becomes of claims about groups, of one table (stats.claims): ours "above" or "below" theirs in a metric,
+        with the seeds that both have, on each data set and backbone that both have.
 
-    def tests(self, ours: str, metrics: Sequence[str], against: Iterable[str] | None = None) -> pd.DataFrame:
-        """Paired tests over users of one group against others, by default all (stats.paired_tests): rows metric,
-        rival."""
-        rivals = [label for label in against or self.results if label != ours]
-        return pd.concat({metric: paired_tests(self[ours], {named(label): self[label] for label in rivals}, metric)
-                          for metric in metrics}, names=["metric", "against"])
+        statements : (ours, "above" or "below", theirs, metrics), each but the second a name or several, which stand for
+                     all combinations: ("unkd", "above", ["none", "cd"], "recall@10"). A group against itself is left
+                     out.
+
+        Index: dataset, backbone, metric, method, is, than. Raises ValueError for another word, or groups that no data
+        set and backbone have in common.
+        """
+        found = {}
+        for ours, direction, theirs, metrics in statements:
+            if direction not in ("above", "below"):
+                raise ValueError(f"a group is 'above' or 'below' another, not {direction!r}")
+            for metric, one, other in product(*map(_several, (metrics, ours, theirs))):
+                if one == other:
+                    continue
+                mine, rivals = _by_place(self[one]), _by_place(self[other])
+                places = [place for place in mine if place in rivals]
+                if not places:
+                    raise ValueError(f"{one} and {other} have no data set and backbone in common")
+                found |= {(*place, metric, named(one), direction, named(other)):
+                          stats.differences(mine[place], rivals[place], metric) for place in places}
+        return stats.claims(found, ("dataset", "backbone", "metric", "method", "is", "than"))
 
     def swept(self, setting: str) -> pd.DataFrame:
         """Tidy rows of the groups labelled "SETTING = x" or "SETTING × x", x in the column "x" (for figures.sweep)."""
@@ -114,6 +138,22 @@ class Study:
         return pd.concat({setting: self.swept(setting).pivot_table("value", "x", "metric")[list(metrics)]
                           for setting in settings}, names=["setting", "value"]).rename_axis(columns=None)
 
+    # --------------------------------------------------------- goes as soon as no notebook calls it any more
+
+    def above(self, ours: str, rival: str, metric: str) -> str:
+        """stats.verdict's line: is a group's metric above another's, by more than the spread of the seeds?"""
+        mine, theirs = (self.values(label, metric) for label in (ours, rival))
+        return stats.verdict(f"{metric}: {named(ours)} above {named(rival)}", mine, theirs)
+
+    def below(self, ours: str, rival: str, metric: str) -> str:
+        """``above``, of the opposite."""
+        mine, theirs = (self.values(label, metric) for label in (ours, rival))
+        return stats.verdict(f"{metric}: {named(ours)} below {named(rival)}", theirs, mine)
+
+    def tests(self, ours: str, metrics: Sequence[str], against: Iterable[str] | None = None) -> pd.DataFrame:
+        """``claims`` that one group is above others, by default all."""
+        return self.claims((ours, "above", list(against or self.results), metrics))
+
 
 def named(label: str) -> str:
     """A label as it stands in tables: a method's own label in the place of its name, before a comma or alone."""
@@ -121,22 +161,16 @@ def named(label: str) -> str:
     return label_of(method) + comma + rest
 
 
-def verdicts(tests: pd.DataFrame, ours: str) -> str:
-    """A line on each row of Study.tests: is ours above? (stats.decided), and by how much. What else is in the index,
-    such as the data set, comes first."""
-    claims = [f"{', '.join(where)}: {ours} above {rival}" for *where, rival in tests.index]
-    return "\n".join(f"{decided(claim, row)} ({row['difference']:+.4f})"
-                     for claim, (_, row) in zip(claims, tests.iterrows()))
+def _several(names: str | Iterable[str]) -> list[str]:
+    return [names] if isinstance(names, str) else list(names)
 
 
-def compare(claim: str, larger: pd.Series, smaller: pd.Series) -> None:
-    """Print stats.verdict's line."""
-    print(verdict(claim, larger, smaller))
-
-
-def answer(claim: str, holds: bool) -> str:
-    """One line: does the claim hold, yes or no?"""
-    return f"{claim}: {'yes' if holds else 'no'}"
+def _by_place(results: list[Result]) -> dict[tuple[str, str], list[Result]]:
+    """Results by data set and backbone, as they stand in tables."""
+    places = {}
+    for r in results:
+        places.setdefault((r.run.dataset, BACKBONES[r.run.backbone].label), []).append(r)
+    return places
 
 
 def as_tuned(run: Run) -> str:
@@ -146,3 +180,20 @@ def as_tuned(run: Run) -> str:
     given = {"lr": run.lr, "l2": run.l2} | ({"λ": run.weight} if run.distils else {})
     given |= {name: value for name, value in run.settings if name in method.search or value != method.settings()[name]}
     return f"{method.label} as tuned: " + ", ".join(f"{name}={value}" for name, value in given.items())
+
+
+# ------------------------------------------------------------- goes as soon as no notebook calls it any more
+
+def verdicts(tests: pd.DataFrame, ours: str) -> str:
+    """stats.verdicts of Study.tests."""
+    return stats.verdicts(tests)
+
+
+def compare(claim: str, larger: pd.Series, smaller: pd.Series) -> None:
+    """Print stats.verdict's line."""
+    print(stats.verdict(claim, larger, smaller))
+
+
+def answer(claim: str, holds: bool) -> str:
+    """One line: does the claim hold, yes or no?"""
+    return f"{claim}: {'yes' if holds else 'no'}"

@@ -10,9 +10,9 @@ from ..stats import mean_std as mean_std_of
 from ..store import Result
 from .provenance import write_provenance
 from .reproduce import folder
+from .study import MARK
 
 PUBLISHED = Path(__file__).with_name("published")
-MARK = "†"
 
 
 def published(name: str) -> pd.DataFrame:
