@@ -2,11 +2,10 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
-from . import (
-    compress,
-    pinned,  # before torch
-    references,
-)
+from . import pinned  # before torch
+
+# isort: split
+from . import compress, references
 from .data import Interactions, Split
 from .datasets import CATALOG, DataError, DataWarning, load, load_split, statistics
 from .distillation import distill
