@@ -1,7 +1,7 @@
 """The search for every method's settings: as many trials for each, judged on validation data alone.
 
-Successive halving: all trials are trained for an eighth of the epochs, the better half of them for a quarter, the
-better half of those for half, and the rest to the end. From the same seed a trial repeats what it did at the rung
+Successive halving: all trials are trained for an eighth of the epochs, the better half of them for a quarter, and the
+better half of those to the end. From the same seed a trial repeats what it did at the rung
 before, and goes on. At every rung it is an ordinary run, so that a search that was stopped goes on where it was.
 """
 
@@ -22,8 +22,8 @@ from .store import Result, costs, expected_seconds, key_of, trained
 from .tuned import COMMON, RECORDED, best, choices, choose, file_name
 
 N = 32  # trials of a method
-EPOCHS = {"mf": 200, "lightgcn": 400}  # of the last rung
-PARTS = (8, 4, 2, 1)  # of these epochs, at each rung
+EPOCHS = {"mf": 160, "lightgcn": 200}  # of the last rung
+PARTS = (8, 4, 1)  # of these epochs, at each rung
 EVERY = 5  # epochs between two evaluations of train, with one of which a rung ends
 EXTENSIONS = 2  # at most, of a quarter as many trials
 VALID = ("ndcg@10", "recall@10", "unpopular/recall@10")
@@ -114,7 +114,7 @@ def search(dataset: str, methods: list[str | type[Method]], backbone: str = "mf"
 
 
 def rungs(n: int, epochs: int) -> list[tuple[int, int]]:
-    """(trials, epochs) of each rung of n trials, (32, 25), (16, 50), (8, 100), (4, 200) for example. No fewer than two
+    """(trials, epochs) of each rung of n trials, (32, 20), (16, 40), (8, 160) for example. No fewer than two
     trials go on; a rung that would be as long as the next is left out."""
     lengths = sorted({min(epochs, EVERY * ceil(epochs / (part * EVERY))) for part in PARTS})
     return [(min(n, max(n >> step, 2)), length) for step, length in enumerate(lengths)]

@@ -10,8 +10,8 @@ from .papers import both, mkd, unkd
 from .scales import SCALES
 
 # notebook → the functions (scale, data sets) → Study that it computes
-STUDIES = {"01_popularity_bias": (unkd.bias, unkd.bias_in_world),
-           "02_unkd": (unkd.comparison, unkd.comparison_in_world),
+STUDIES = {"01_popularity_bias": (unkd.bias, unkd.bias_in_worlds),
+           "02_unkd": (unkd.comparison, unkd.comparison_in_worlds),
            "03_unkd_ablations": (unkd.ablations,), "04_nkd": (mkd.nkd,), "05_cpd": (mkd.cpd,), "06_sld": (mkd.sld,),
            "07_mkd": (mkd.mkd,), "08_head_to_head": (both.head_to_head,)}
 

@@ -12,13 +12,16 @@ from ..tuned import COMMON, STUDENT_DIM, TEACHER_DIM, tuned
 @dataclass(frozen=True)
 class Scale:
     """datasets: catalog names; seeds: of training, every figure is their mean; few: the seeds of sweeps and LightGCN;
-    epochs, lightgcn_epochs: at most; then the two sizes."""
+    worlds: how many synthetic ones; epochs, lightgcn_epochs: at most; mkd_split: the division on which MKD's studies
+    are made; then the two sizes."""
 
     datasets: tuple[str, ...]
     seeds: tuple[int, ...]
     few: tuple[int, ...]
+    worlds: int = 10
     epochs: int = 500
     lightgcn_epochs: int = 500
+    mkd_split: str = "unkd"
     teacher_dim: int = TEACHER_DIM
     student_dim: int = STUDENT_DIM
 
@@ -52,9 +55,17 @@ class Scale:
                       for seed in (self.few if few else self.seeds)]
         return found
 
+    def published(self, dataset: str, method: str, **settings) -> list[Run]:
+        """A method with its authors' own settings (Method.published) with each seed on one data set."""
+        made = method_of(method)
+        common = {name: value for name, value in made.published.items() if name in COMMON}
+        own = {name: value for name, value in made.published.items() if name not in COMMON}
+        return self.runs(dataset, [method], **common | settings, settings=made.settings() | own)
+
 
 SCALES = {
-    "smoke": Scale(("synthetic",), seeds=(0,), few=(0,), epochs=20, lightgcn_epochs=20, teacher_dim=32, student_dim=4),
-    "laptop": Scale(("ml-100k",), seeds=(0, 1, 2), few=(0,), epochs=140, lightgcn_epochs=100),
-    "paper": Scale(("citeulike", "ml-1m", "apps"), seeds=(0, 1, 2, 3, 4), few=(0, 1, 2, 3, 4)),
+    "smoke": Scale(("synthetic",), seeds=(0,), few=(0,), worlds=1, epochs=20, lightgcn_epochs=20, teacher_dim=32,
+                   student_dim=4),
+    "laptop": Scale(("ml-100k",), seeds=(0, 1, 2, 3, 4), few=(0, 1, 2), epochs=160, lightgcn_epochs=200),
+    "paper": Scale(("citeulike", "ml-1m", "apps"), seeds=(0, 1, 2, 3, 4), few=(0, 1, 2), mkd_split="ratio"),
 }

@@ -1,1 +1,3 @@
-"""One module a paper: its names, studies, tables and drawings."""
+"""What knows the two papers: their names, studies, tables and drawings."""
+
+RIVALS = ("rrd", "rrd-top", "rce-kd", "dcd", "ir-rrd", "freqd")  # methods of neither paper

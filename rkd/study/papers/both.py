@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from ..scales import Scale
 from ..study import Study
+from . import RIVALS
 
-COMPARED = ("teacher", "none", "rd", "cd", "rrd", "de-rrd", "htd", "unkd", "nkd", "cpd", "sld", "mkd", "stratified-sld",
-            "stratified-mkd")
+COMPARED = ("teacher", "none", "rd", "cd", "de-rrd", "htd", *RIVALS, "unkd", "nkd", "cpd", "sld", "mkd",
+            "stratified-sld", "stratified-mkd")
 TAIL = ("unkd", "mkd", "stratified-sld", "stratified-mkd")  # with their second choice as well
 STRATA, TAUS = range(1, 6), (0.5, 1.0, 2.0)
 

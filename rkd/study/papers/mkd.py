@@ -1,4 +1,4 @@
-"""What knows MKD's paper: its studies and drawings, all on MKD's split of the first data set.
+"""What knows MKD's paper: its studies and drawings, all on the scale's mkd_split of the first data set.
 
 (Zhu & Zhang, arXiv 2311.04549)
 """
@@ -10,90 +10,97 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ... import methods
 from ...run import Run
 from ..figures import COLOURS
 from ..scales import Scale
 from ..study import Study
+from . import RIVALS
 
 PARTS = ("nkd", "cpd", "sld")
 SUBSETS = {" + ".join(part.upper() for part in on): on for on in (("nkd", "cpd"), ("nkd", "sld"), ("cpd", "sld"))}
-# label → the parts that are on
+# label → the parts that are on; on LightGCN, whose input and intermediate layers are not the same
 COMBINATIONS = {"none": ()} | {part: (part,) for part in PARTS} | SUBSETS | {"mkd": PARTS}
-COMPARED = ("teacher", "none", "rd", "cd", "de", "htd", "rrd", "de-rrd", "unkd", "nkd", "cpd", "sld", "mkd")
-FEW = ("rd", "cd", "de", "htd")  # of these, with few seeds
+COMPARED = ("teacher", "none", "rd", "cd", "de", "htd", "de-rrd", "unkd", *RIVALS, *PARTS, "mkd")
 FACTORS = (0.25, 1, 4)  # times each weight
-SHORT = 100  # epochs at most, of the sweeps over sizes and weights
+SIZES = (5, 10, 20, 50, 100)
 
 
 # ------------------------------------------------------------------------------------------------------------ studies
 
 def tuned_run(scale: Scale, datasets: Sequence[str], method: str) -> Run:
     """A run of a method as tuned for MKD's split."""
-    return scale.runs(datasets[0], [method], split="ratio", few=True)[0]
+    return scale.runs(datasets[0], [method], split=scale.mkd_split, few=True)[0]
 
 
 def _runner(scale: Scale, datasets: Sequence[str], default: str):
-    """runs(method=default, few=True, …): a method's runs on MKD's split of the first data set."""
+    """runs(method=default, few=True, …): a method's runs on MKD's split of the first data set; sweep(setting, name,
+    values): label → runs with one setting at each value, and as tuned."""
     def runs(method=default, few=True, **of):
-        return scale.runs(datasets[0], [method], split="ratio", few=few, **of)
+        return scale.runs(datasets[0], [method], split=scale.mkd_split, few=few, **of)
 
-    return runs, dict(runs()[0].settings)
+    tuned = dict(runs()[0].settings)
+
+    def sweep(setting, name, values):
+        own = tuned[name]
+        return {f"{setting} = {value}": runs(few=value != own, settings={name: value})
+                for value in sorted({*values, own})}
+
+    return runs, sweep, tuned
 
 
 def nkd(scale: Scale, datasets: Sequence[str]) -> Study:
     """Notebook 4: NKD, and what differs from it in the one thing that the label says."""
-    runs, tuned = _runner(scale, datasets, "nkd")
+    runs, sweep, tuned = _runner(scale, datasets, "nkd")
     groups = {"teacher": runs("teacher", few=False), "plain student": runs("none", few=False), "NKD": runs(few=False),
-              "no mixing": runs(few=False, settings={"mix": "none"}),
+              "no mixing": runs(settings={"mix": "none"}),
               "the other mix": runs(settings={"mix": "hard" if tuned["mix"] == "soft" else "soft"}),
               "users only": runs(settings={"on": "users"}), "items only": runs(settings={"on": "items"})}
-    groups |= {f"K = {k}": runs(settings={"k": k}) for k in sorted({1, 5, 20, tuned["k"]})}
-    return Study(groups | {f"α = {alpha}": runs(settings={"alpha": alpha})
-                           for alpha in sorted({0.25, 0.5, 0.75, tuned["alpha"]})})
+    return Study(groups | sweep("K", "k", (1, 5, 20)) | sweep("α", "alpha", (0.25, 0.75)))
 
 
 def cpd(scale: Scale, datasets: Sequence[str]) -> Study:
     """Notebook 5: CPD, and what differs from it in the one thing that the label says."""
-    runs, _ = _runner(scale, datasets, "cpd")
+    runs, *_ = _runner(scale, datasets, "cpd")
     return Study({"teacher": runs("teacher", few=False), "plain student": runs("none", few=False),
                   "CPD (both)": runs(few=False),
-                  "neither": runs(few=False, settings={"pairwise": 0.0, "listwise": 0.0}),
+                  "neither": runs(settings={"pairwise": 0.0, "listwise": 0.0}),
                   "pair-wise only": runs(settings={"listwise": 0.0}),
                   "list-wise only": runs(settings={"pairwise": 0.0}),
-                  "random lists": runs(settings={"sampling": "random"})})
+                  "random lists": runs(settings={"sampling": "random"}),
+                  "products": runs(settings={"normalised": False})})
 
 
 def sld(scale: Scale, datasets: Sequence[str]) -> Study:
-    """Notebook 6: SLD, hard labels (RRD), and SLD's settings one by one."""
-    runs, tuned = _runner(scale, datasets, "sld")
+    """Notebook 6: SLD, hard labels (RRD), SLD's settings one by one, and the authors' code's two readings."""
+    runs, sweep, _ = _runner(scale, datasets, "sld")
     groups = {"teacher": runs("teacher", few=False), "plain student": runs("none", few=False),
               "hard labels (RRD)": runs("rrd", few=False), "SLD": runs(few=False)}
-    groups |= {f"γ = {gamma}": runs(settings={"gamma": gamma})
-               for gamma in sorted({0.25, 0.5, 0.75, 1.0, tuned["gamma"]})}
-    return Study(groups | {f"τ = {tau}": runs(settings={"tau": tau})
-                           for tau in sorted({0.25, 0.5, 1.0, 2.0, tuned["tau"]})})
+    groups |= {reading: runs(settings=settings) for reading, settings in methods.SLD.readings.items()}
+    return Study(groups | sweep("γ", "gamma", (0.5, 0.75, 1.0)) | sweep("τ", "tau", (0.25, 0.5, 1.0, 2.0)))
 
 
 def mkd(scale: Scale, datasets: Sequence[str]) -> Study:
-    """Notebook 7: MKD against everything, pairs of its parts, sizes, weights, and LightGCN."""
-    runs, tuned = _runner(scale, datasets, "mkd")
+    """Notebook 7: MKD against everything, sizes, weights, and on LightGCN all combinations of its parts."""
+    runs, _, tuned = _runner(scale, datasets, "mkd")
 
-    def sized(method, dim):
-        return runs(method, epochs=SHORT, dim=dim)
+    def on_lightgcn(method, **of):
+        return scale.runs(datasets[0], [method], "lightgcn", few=True, split=scale.mkd_split, **of)
 
-    groups = {method: runs(method, few=method in FEW) for method in COMPARED}
-    groups |= {label: runs(settings={part: tuned[part] if part in on else 0.0 for part in PARTS})
-               for label, on in SUBSETS.items()}
-    groups |= {f"{method} d={dim}": sized(method, dim) for method in ("none", "mkd") for dim in sizes(scale)}
-    groups |= {f"{part} × {factor}": runs(settings={part: tuned[part] * factor}, epochs=SHORT)
+    groups = {method: runs(method, few=False) for method in COMPARED}
+    groups |= {f"{method} d={dim}": runs(method, few=dim != scale.student_dim, dim=dim)
+               for method in ("none", "mkd") for dim in sizes(scale)}
+    groups |= {f"{part} × {factor}": runs(few=factor != 1, settings={part: tuned[part] * factor})
                for part in PARTS for factor in FACTORS}
-    return Study(groups | {f"LightGCN {method}": scale.runs(datasets[0], [method], "lightgcn", few=True, split="ratio")
-                           for method in ("teacher", "none", "rrd", *PARTS, "mkd")})
+    own = dict(on_lightgcn("mkd")[0].settings)
+    groups |= {f"LightGCN {method}": on_lightgcn(method) for method in ("teacher", "none", "rrd", *PARTS, "mkd")}
+    return Study(groups | {f"LightGCN {label}": on_lightgcn("mkd", settings={
+        part: own[part] if part in on else 0.0 for part in PARTS}) for label, on in SUBSETS.items()})
 
 
 def sizes(scale: Scale) -> list[int]:
-    """The students' dimensions that are compared: those below the teacher's."""
-    return [dim for dim in (5, 10, 20, 50) if dim < scale.teacher_dim]
+    """The students' dimensions that are compared, up to the teacher's."""
+    return [dim for dim in SIZES if dim <= scale.teacher_dim]
 
 
 # ------------------------------------------------------------------------------------------------------------- tables

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 
 import matplotlib.pyplot as plt
@@ -13,6 +14,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from ... import methods
 from ...datasets.synthetic import probe, world
 from ...methods import label_of
 from ...models import BACKBONES as MODELS
@@ -24,6 +26,7 @@ from ..figures import COLOURS
 from ..scales import Scale
 from ..study import MARK, Study, named
 from ..tables import mean_std, published
+from . import RIVALS
 
 DATASETS = {"ml-1m": "movielens", "citeulike": "citeulike", "apps": "apps"}  # our names of data sets → the paper's
 BACKBONES = {"mf": "bprmf", "lightgcn": "lightgcn"}
@@ -36,7 +39,12 @@ RECALLS = {"popular": "popular/recall_unkd@10", "unpopular": "unpopular/recall_u
 # The paper's table 1 compares these; "none" is the student on its own.
 BASELINES = ("teacher", "none", "rd", "cd", "de-rrd", "htd")
 COMPARED = (*BASELINES, "unkd")
+AUTHORS = "unkd, its authors' settings"
 GROUPS = range(1, 9)
+FACTORS = (0.25, 1, 4)  # times a method's weight, in the synthetic worlds
+# What UnKD's released code makes of DE-RRD, one by one, at the code's weight of 1 (methods.DERRD.as_released)
+FAULTS = {"sigmoid": ("sigmoid",), "one draw": ("redraw",), "teacher trained along": ("train_teacher",),
+          "ReLU at the end, T = 10": ("relu", "anneal")}
 
 
 # ------------------------------------------------------------------------------------------------------------ studies
@@ -47,43 +55,55 @@ def bias(scale: Scale, datasets: Sequence[str]) -> Study:
 
 
 def comparison(scale: Scale, datasets: Sequence[str]) -> Study:
-    """Notebook 2: all methods, on MF with every seed and on LightGCN with few."""
-    return Study({method: [run for name in datasets for run in (
-        *scale.runs(name, [method]), *scale.runs(name, [method], "lightgcn", few=True))] for method in COMPARED})
+    """Notebook 2: all methods, on MF with every seed and, but for the rivals, on LightGCN with few; and UnKD at its
+    authors' settings."""
+    groups = {method: [run for name in datasets for run in (
+        *scale.runs(name, [method]), *scale.runs(name, [method], "lightgcn", few=True))] for method in COMPARED}
+    groups |= {AUTHORS: [run for name in datasets for run in scale.published(name, "unkd")]}
+    return Study(groups | {method: [run for name in datasets for run in scale.runs(name, [method])]
+                           for method in RIVALS})
 
 
-def in_world(scale: Scale, methods: Sequence[str]) -> Study:
-    """Methods in the synthetic world, where affinity and popularity are known apart."""
-    return Study({method: scale.runs("synthetic-world", [method], split="affinity", epochs=200) for method in methods})
+def in_worlds(scale: Scale, methods: Sequence[str]) -> Study:
+    """Methods in synthetic worlds, where affinity and popularity are known apart, a training in each; distillations at
+    several times their weight, "METHOD × FACTOR"."""
+    def runs(method, **of):
+        return [replace(run, seed=n, split_seed=n) for n in range(scale.worlds)
+                for run in scale.runs("synthetic-world", [method], split="affinity", **of)[:1]]
+
+    groups = {method: runs(method) for method in methods if not runs(method)[0].distils}
+    return Study(groups | {f"{method} × {factor}": runs(method, weight=factor * runs(method)[0].weight)
+                           for method in methods if method not in groups for factor in FACTORS})
 
 
-def bias_in_world(scale: Scale, datasets: Sequence[str]) -> Study:
-    """Notebook 1's world: all of BASELINES but HTD."""
-    return in_world(scale, [method for method in BASELINES if method != "htd"])
+def bias_in_worlds(scale: Scale, datasets: Sequence[str]) -> Study:
+    """Notebook 1's worlds."""
+    return in_worlds(scale, BASELINES)
 
 
-def comparison_in_world(scale: Scale, datasets: Sequence[str]) -> Study:
-    """Notebook 2's world: the same, and UnKD."""
-    return in_world(scale, [method for method in COMPARED if method != "htd"])
+def comparison_in_worlds(scale: Scale, datasets: Sequence[str]) -> Study:
+    """Notebook 2's worlds: the same, and UnKD."""
+    return in_worlds(scale, COMPARED)
 
 
 def ablations(scale: Scale, datasets: Sequence[str]) -> Study:
-    """Notebook 3: UnKD's settings one by one, debiased teachers, each method's choice for the tail, RRD on sigmoids.
-    The sweeps are on the first data set."""
+    """Notebook 3: UnKD's settings one by one, debiased teachers, each method's choice for the tail, and DE-RRD as
+    UnKD's released code has it, fault by fault. The sweeps are on the first data set."""
     first = datasets[0]
 
     def few(method, **of):
         return scale.runs(first, [method], few=True, **of)
 
-    unkd = few("unkd")[0]
-    groups = bias(scale, datasets).groups | {"unkd": [run for name in datasets for run in scale.runs(name, ["unkd"])]}
-    groups |= {"rrd": few("rrd"), "RRD on sigmoids": few("rrd", settings={"sigmoid": True}),
-               "RRD on sigmoids, λ = 1": few("rrd", settings={"sigmoid": True}, weight=1.0)}
+    unkd, released = few("unkd")[0], methods.DERRD.as_released
+    groups = bias(scale, datasets).groups
+    groups |= {method: [run for name in datasets for run in scale.runs(name, [method])]
+               for method in ("unkd", "pd", "pd-cd", "pd-htd", "rrd")}
     groups |= {f"K = {k}": few("unkd", settings={"groups": k}) for k in GROUPS}
-    groups |= {f"λ = {weight}": few("unkd", weight=weight) for weight in sorted({0.1, 1.0, unkd.weight})}
+    groups |= {f"λ × {factor}": few("unkd", weight=factor * unkd.weight) for factor in FACTORS}
     groups |= {f"μ = {mu}": few("unkd", settings={"mu": mu}) for mu in sorted({5.0, 20.0, dict(unkd.settings)["mu"]})}
-    groups |= {method: [run for name in datasets for run in scale.runs(name, [method], few=True)]
-               for method in ("pd", "pd-cd", "pd-htd")}
+    groups |= {f"de-rrd, {fault}": few("de-rrd", settings={name: released[name] for name in names})
+               for fault, names in FAULTS.items()}
+    groups |= {"de-rrd, all of these, λ = 1": few("de-rrd", settings=released, weight=1.0)}
     return Study(groups | {
         f"{method}, tail": few(method, choice="tail") for method in ("none", "rd", "cd", "rrd", "de-rrd", "htd", "unkd")
         if tuned(fingerprint_of(first), "mf", method, "tail") != tuned(fingerprint_of(first), "mf", method)})
@@ -92,14 +112,16 @@ def ablations(scale: Scale, datasets: Sequence[str]) -> Study:
 # ------------------------------------------------------------------------------------------------------------- tables
 
 def world_effects(results: Study) -> pd.DataFrame:
-    """How much of the scores is affinity, how much popularity, of a study in the synthetic world, a row each: "model",
+    """How much of the scores is affinity, how much popularity, of a study in synthetic worlds, a row each: "model",
     "seed", synthetic.probe's "affinity" (PEM), "popularity" (PEZ) and "bias", and "recall@10"."""
     rows = []
-    for r in results:
-        users, items = r.model.factors()
-        effects = probe(users @ items.T, world(seed=r.run.split_seed))
-        rows.append({"model": label_of(r.run.method), "seed": r.run.seed, **effects,
-                     "recall@10": r.metrics["recall@10"]})
+    for label, group in results.results.items():
+        method, times, factor = label.partition(" × ")
+        for r in group:
+            users, items = r.model.factors()
+            effects = probe(users @ items.T, world(seed=r.run.split_seed))
+            rows.append({"model": label_of(method) + times + factor, "seed": r.run.seed, **effects,
+                         "recall@10": r.metrics["recall@10"]})
     return pd.DataFrame(rows)
 
 
