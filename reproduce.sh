@@ -2,9 +2,12 @@
 # Regenerates every table and figure into figures/<scale>/, in an environment that it makes itself.
 #
 #   ./reproduce.sh [--scale smoke|laptop|paper] [--only NAME[,NAME…]] [--jobs N] [--cluster ADDRESS]
+#                  [--from-records]
 #   ./reproduce.sh --list                   the names of the tables and figures
 #   ./reproduce.sh check [argument…]        compare tables made anew with the committed ones
 #   ./reproduce.sh test [pytest argument…]  the unit tests, every notebook re-executed and compared, then the check
+#   ./reproduce.sh record [--scale …]       write what came of a scale's runs into figures/<scale>/records/
+#   ./reproduce.sh verify [--sample N] [--seed N] [--scale …] [--adopt]  train recorded runs anew and compare
 #   ./reproduce.sh tune [--only METHOD …]   choose every method's settings anew, as at laptop scale (hours)
 #   ./reproduce.sh exercises [--seed N --to FOLDER]  the exercises' student copies and solutions, from their sources
 #   ./reproduce.sh lock                     write constraints.txt anew
@@ -14,6 +17,7 @@
 #            three seeds, minutes; paper: the papers' data, five seeds, a job for a GPU
 #   --only   only what these tables and figures need
 #   --jobs   how many processes train side by side (default: the notebooks' own choice)
+#   --from-records  draw from the records in figures/<scale>/records/: without data and training, in minutes
 #   --cluster  train on a dask cluster first: its scheduler's address, tcp://host:8786, or local:N to try it here
 #
 # The environment is the active conda or virtual environment, if it holds the exact versions of environment.yml and
@@ -22,6 +26,7 @@
 # RKD_DATA         a folder that holds data sets already (only read)
 # RKD_CACHE        where data sets and finished runs are kept (default: ~/.cache/rkd)
 # RKD_FIGURES      where tables and figures go (default: figures/ in this folder; for tests .cache/test-figures/)
+# RKD_RECORDS      another folder of records for --from-records
 # RKD_TORCH_INDEX  the package index to install torch from, or none for pip's own choice (default: PyTorch's index of
 #                  builds for CPUs, where Linux shows no NVIDIA GPU and the index answers; else pip's own choice)
 set -euo pipefail
@@ -168,7 +173,7 @@ run_tests() { # run_tests PYTEST-ARGUMENT…: of the files among them, or of all
 }
 
 # A folder named relative to where the caller stands must mean the same to a notebook.
-for variable in RKD_DATA RKD_CACHE RKD_FIGURES; do
+for variable in RKD_DATA RKD_CACHE RKD_FIGURES RKD_RECORDS; do
     value=${!variable:-}
     case $value in "" | /*) ;; *) export "$variable=$PWD/$value" ;; esac
 done
@@ -183,12 +188,13 @@ export PYTHONNOUSERSITE=1 PYTHONUTF8=1 JUPYTER_PREFER_ENV_PATH=1
 export ATEN_CPU_CAPABILITY=avx2 MKL_CBWR=AVX2
 
 case "${1:-}" in
-check | test | tune | exercises)
+check | test | tune | exercises | record | verify)
     environment
     case $1 in
     check) cd "$caller" && python -m rkd.study.check "${@:2}" ;;
     test) run_tests "${@:2}" ;;
     tune) python -m rkd tune --scale laptop --to rkd/tuning "${@:2}" ;;
+    record | verify) cd "$caller" && python -m rkd "$@" ;;
     exercises) cd "$caller" && python -m rkd.coursework.release "${@:2}" ;;
     esac
     exit

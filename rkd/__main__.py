@@ -1,5 +1,5 @@
-"""python -m rkd run | recommend | compute | plan | data | methods | tune | bench | grade: the same functions from the
-command line."""
+"""python -m rkd run | recommend | compute | plan | record | verify | data | methods | tune | bench | grade: the same
+functions from the command line."""
 
 import argparse
 import inspect
@@ -20,6 +20,7 @@ from .limits import ABOVE_0, FROM_0, FROM_1, check
 from .methods import METHODS, method_of
 from .models import BACKBONES
 from .protocols import PROTOCOLS
+from .records import Records, write
 from .run import Run, split_of
 from .schedule import RunsFailed, compute
 from .served import load_model, serve
@@ -36,8 +37,8 @@ RUN_OPTIONS = {  # a field of Run → what the command line says of it
 
 
 NUMBERS = LIMITS | {  # what a number on the command line must be
-    "seed": FROM_0, "split_seed": FROM_0, "k": FROM_1, "trials": FROM_1, "jobs": FROM_1, "threads": FROM_1,
-    "seconds": ABOVE_0, "total": ABOVE_0, "memory": FROM_1}
+    "seed": FROM_0, "split_seed": FROM_0, "k": FROM_1, "trials": FROM_1, "sample": FROM_1, "jobs": FROM_1,
+    "threads": FROM_1, "seconds": ABOVE_0, "total": ABOVE_0, "memory": FROM_1}
 
 
 class Parser(argparse.ArgumentParser):
@@ -65,7 +66,7 @@ def number(name: str, kind: type) -> Callable[[str], float]:
 def main(arguments: list[str] | None = None) -> int:
     try:
         options = parser().parse_args(arguments)
-        options.command(options)
+        status = options.command(options)
     except (ValueError, DataError, OSError) as error:
         print(f"rkd: {error}{_advice(error)}", file=sys.stderr)
         return 2
@@ -75,7 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("rkd: stopped; runs that were complete are kept", file=sys.stderr)
         return 130
-    return 0
+    return status or 0
 
 
 def _advice(error: Exception) -> str:
@@ -128,6 +129,23 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--shard", type=_shard, default=(0, 1), metavar="I/N",
                      help="the I-th of N shares, counted from 0, for job arrays (default: all)")
     sub.add_argument("--cluster", metavar="ADDRESS", help="of a dask scheduler, or local:N")
+    sub.add_argument("--jobs", type=number("jobs", int), help="processes side by side (default: one per core)")
+    sub.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
+
+    sub = command("record", _record, "write what came of a scale's runs, as far as they are computed, without models")
+    sub.add_argument("--scale", default="laptop", help="smoke, laptop or paper (default: %(default)s)")
+    sub.add_argument("--records", type=Path, metavar="FOLDER", help="default: figures/SCALE/records")
+    sub.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
+
+    sub = command("verify", _verify, "train recorded runs anew and compare")
+    sub.add_argument("--scale", default="laptop", help="smoke, laptop or paper (default: %(default)s)")
+    sub.add_argument("--records", type=Path, metavar="FOLDER", help="default: figures/SCALE/records")
+    sub.add_argument("--sample", type=number("sample", int), default=3, metavar="N",
+                     help="how many runs (default: %(default)s)")
+    sub.add_argument("--seed", type=number("seed", int), default=0, help="that draws them (default: %(default)s)")
+    sub.add_argument("--adopt", action="store_true",
+                     help="keep records across an edit: draw from those whose code has changed, one of every method "
+                     "and backbone at least, and give all of them the keys of now if these are equal to the bit")
     sub.add_argument("--jobs", type=number("jobs", int), help="processes side by side (default: one per core)")
     sub.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
 
@@ -226,6 +244,29 @@ def _plan(options) -> None:
     todo = [row for row in rows if row["state"] == "to train"]
     minutes = sum(row["seconds"] for row in todo) / 60
     print(f"{len(rows)} runs; {len(todo)} to train, about {minutes:.1f} minutes of one core")
+
+
+def _record(options) -> None:
+    from .study.plan import computed  # the companion, which needs what [notebooks] brings
+    from .study.reproduce import records_folder
+
+    results, missing = computed(options.scale, options.device)
+    if missing:
+        print(f"{len(missing)} runs are not computed and left out, such as {missing[0]}", flush=True)
+    write(results, options.records or records_folder(options.scale))
+
+
+def _verify(options) -> int:
+    from .study.reproduce import records_folder
+    from .study.verify import adopt, drawn, verify
+
+    records = Records(options.records or records_folder(options.scale))
+    common = dict(jobs=options.jobs, device=options.device)
+    if options.adopt:
+        return 0 if adopt(records, options.sample, options.seed, **common) else 1
+    outcomes = verify(records, drawn(records.runs, options.sample, options.seed), **common)
+    print(*outcomes, sep="\n")
+    return 0 if all(outcome.same for outcome in outcomes) else 1
 
 
 def parse_settings(method: str, pairs: list[str]) -> dict:

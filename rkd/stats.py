@@ -140,6 +140,14 @@ def differences(ours: list[Result], theirs: list[Result], metric: str) -> np.nda
     return found
 
 
+def comparisons(found: Mapping[tuple[str, ...], np.ndarray]) -> dict[tuple[str, ...], Comparison]:
+    """The comparison behind each of ``claims``, those of one metric and number of seeds moderated."""
+    compared_by = {}  # metric (with what comes before it) and number of seeds → key → comparison
+    for key, values in found.items():
+        compared_by.setdefault((key[:-3], len(values)), {})[key] = compared(values)
+    return {key: one for group in compared_by.values() for key, one in zip(group, moderated([*group.values()]))}
+
+
 def claims(found: Mapping[tuple[str, ...], np.ndarray], names: tuple[str, ...]) -> pd.DataFrame:
     """What becomes of claims, a row each: key, whose last three words are (method, "above" or "below", method), such as
     ("recall@10", "UnKD", "above", "RD") → ``differences`` of the two. names: of the key's words.
@@ -149,10 +157,7 @@ def claims(found: Mapping[tuple[str, ...], np.ndarray], names: tuple[str, ...]) 
     difference that could have been seen among so many claims (``Comparison.smallest``), "seeds" and "users" (1: of all
     lists together).
     """
-    compared_by = {}  # metric (with what comes before it) and number of seeds → key → comparison
-    for key, values in found.items():
-        compared_by.setdefault((key[:-3], len(values)), {})[key] = compared(values)
-    every = {key: one for group in compared_by.values() for key, one in zip(group, moderated([*group.values()]))}
+    every = comparisons(found)
     rows = []
     for one in map(every.get, found):
         reach = one.reach()

@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load, save
 
 from .data import Split
+from .datasets.synthetic import probe, world
 from .device import neutral, resolve_device
 from .evaluate import METRICS, evaluate, per_user
 from .files import cache_folder, write_whole
@@ -61,6 +62,12 @@ class Result:
         """The test metrics user by user (see evaluate.per_user), computed from the model when first asked for."""
         return per_user(self.model, split_of(self.run), "test", KS)
 
+    @cached_property
+    def effects(self) -> dict[str, float]:
+        """How much of the scores is affinity and how much popularity, of a run in a synthetic world (see probe)."""
+        users, items = self.model.factors()
+        return probe(users @ items.T, world(seed=self.run.split_seed))
+
 
 MEASURED = {"metrics", "valid_metrics"}  # the fields that are not the fit's
 
@@ -68,12 +75,17 @@ MEASURED = {"metrics", "valid_metrics"}  # the fields that are not the fit's
 def key_of(run: Run, device: str = "auto") -> str:
     """The fit's key, a hash of everything that can change the weights: the run's settings and its teacher's, the data,
     the code that trains, the release of torch, the instruction set and the kind of device."""
-    device = resolve_device(device).type
+    kind = resolve_device(device).type
+    return key_under(run, split_of(run).fingerprint, torch.__version__, kind, INSTRUCTIONS if kind == "cpu" else "",
+                     key_of(run.teacher, kind) if run.distils else None)
+
+
+def key_under(run: Run, data: str, release: str, device: str, instructions: str, teacher: str | None) -> str:
+    """``key_of`` a run on data of this fingerprint, with this release of torch, kind of device and instruction set, and
+    its teacher's key, by the code as it is; it needs no data."""
     what = run.as_dict() | {
-        "data": split_of(run).fingerprint, "torch": torch.__version__, "device": device,
-        "instructions": INSTRUCTIONS if device == "cpu" else "",
-        "code": code_fingerprint("rkd.run", without=DECIDED, classes=(method_of(run.method),)),
-        "teacher": key_of(run.teacher, device) if run.distils else None}
+        "data": data, "torch": release, "device": device, "instructions": instructions,
+        "code": code_fingerprint("rkd.run", without=DECIDED, classes=(method_of(run.method),)), "teacher": teacher}
     del what["dataset"]  # the fingerprint says it better: a path or a name, the same data is the same run
     return _hash(what)
 

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 from ..device import resolve_device
 from ..methods import method_of
 from ..run import Run
-from ..store import costs, expected_seconds, key_of, metrics_key, stored, trained
+from ..store import Result, costs, expected_seconds, key_of, metrics_key, stored, trained
 from .papers import both, mkd, unkd
 from .scales import SCALES
 
@@ -51,6 +51,15 @@ def runs_of(scale: str, notebooks: Iterable[str] = STUDIES) -> dict[Run, list[st
                     for one in filter(None, (run.teacher, run)):
                         found.setdefault(one, []).append(notebook)
     return found
+
+
+def computed(scale: str, device: str = "auto") -> tuple[list[Result], list[Run]]:
+    """The results of a scale's runs that are on disk, and the runs that are not."""
+    metrics, found, missing = metrics_key(), [], []
+    for run in runs_of(scale):
+        result = stored(run, key_of(run, device), metrics)
+        (found if result else missing).append(result or run)
+    return found, missing
 
 
 def shard(runs: Iterable[Run], part: int, parts: int) -> list[Run]:

@@ -11,8 +11,9 @@ from ..store import Result
 PACKAGES = ("torch", "numpy", "pandas", "matplotlib", "seaborn")
 
 
-def provenance_of(results: list[Result]) -> dict:
-    """What the results have in common, for the file beside the table or figure made of them.
+def provenance_of(results: list[Result], divisions: bool = False) -> dict:
+    """What the results have in common, for the file beside the table or figure made of them. divisions: each row keeps
+    to one split, but not all rows to the same.
 
     Raises ValueError where two results on one data set differ in pairs, split, kind of device, instruction set or
     release of torch.
@@ -20,11 +21,13 @@ def provenance_of(results: list[Result]) -> dict:
     common = {}
     for result in results:
         where = {k: result.provenance[k] for k in ("split", "fingerprint", "device", "torch", "instructions")}
-        first = common.setdefault(result.provenance["data"], where)
+        name = result.provenance["data"] + (f", {where['split']}" if divisions else "")
+        first = common.setdefault(name, where)
         if first != where:
             differs = ", ".join(f"{k}: {first[k]!r} and {where[k]!r}" for k in where if first[k] != where[k])
             raise ValueError(f"results of mixed provenance on {result.provenance['data']} ({differs}): "
                              "a table must come from one data set, one split and one kind of machine")
+    changed = sorted({module for r in results for module in getattr(r, "changed", ())})
     return {
         "data": common,
         "commits": sorted({r.provenance["commit"] + ("+dirty" if r.provenance["dirty"] else "") for r in results}),
@@ -34,8 +37,8 @@ def provenance_of(results: list[Result]) -> dict:
         "seconds": round(sum({r.key: r.seconds for r in results}.values())),
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
-    }
+    } | ({"changed since": changed} if changed else {})
 
 
-def write_provenance(path: Path, results: list[Result]) -> None:
-    path.write_text(json.dumps(provenance_of(results), indent=1) + "\n", encoding="utf-8")
+def write_provenance(path: Path, results: list[Result], divisions: bool = False) -> None:
+    path.write_text(json.dumps(provenance_of(results, divisions), indent=1) + "\n", encoding="utf-8")

@@ -48,8 +48,18 @@ def say(line: str, to=None) -> None:
 def folder(scale: str) -> Path:
     """Where one scale's tables and figures lie: in $RKD_FIGURES; else in figures/ of this checkout, or of the working
     directory where the package lies in no checkout of its own."""
+    return Path(os.environ.get("RKD_FIGURES") or _home() / "figures").resolve() / scale
+
+
+def records_folder(scale: str) -> Path:
+    """Where one scale's records lie: beside its committed tables, whatever $RKD_FIGURES says."""
+    return _home().resolve() / "figures" / scale / "records"
+
+
+def _home() -> Path:
+    """This checkout; the working directory where the package lies in none of its own."""
     checkout = (ROOT / "pyproject.toml").is_file() and (ROOT / "notebooks").is_dir()
-    return Path(os.environ.get("RKD_FIGURES") or (ROOT if checkout else Path()) / "figures").resolve() / scale
+    return ROOT if checkout else Path()
 
 
 def products() -> dict[str, list[str]]:
@@ -177,12 +187,23 @@ def regenerate(notebook: str, names: list[str], scale: str, jobs: int | None) ->
     """Execute one notebook and see that it wrote the tables and figures named, a plain line before and after."""
     say(f"notebook     {notebook}, scale {scale}")
     start, clock, to = time.time(), time.perf_counter(), folder(scale)
-    execute(notebook, scale, jobs)
+    said = left_out(execute(notebook, scale, jobs))
     written = {file.stem for kind in ("*.csv", "*.png") for file in to.glob(kind)
                if file.stat().st_mtime >= start - 2}  # 2 s: some file systems round times down
-    if missing := [name for name in names if name not in written]:
+    without = [name for name in names if name not in written and any(f"'{name}'" in line for line in said)]
+    if missing := [name for name in names if name not in written and name not in without]:
         raise ReproduceError(f"{notebook} ran, but did not write {', '.join(missing)} into {to}")
-    say(f"notebook     {notebook} wrote {', '.join(names)} into {to} ({time.perf_counter() - clock:.1f} s)")
+    drawn = ", ".join(name for name in names if name not in without) or "nothing"
+    say(f"notebook     {notebook} wrote {drawn} into {to} ({time.perf_counter() - clock:.1f} s)")
+    if without:
+        say(f"notebook     {notebook} left out {', '.join(without)}: they need models or data, and these are records")
+
+
+def left_out(executed: Path) -> list[str]:
+    """What a notebook on records says that it left out (redraw.py)."""
+    cells = json.loads(executed.read_text(encoding="utf-8"))["cells"]
+    texts = ["".join(output.get("text", "")) for cell in cells for output in cell.get("outputs", ())]
+    return [line for text in texts for line in text.splitlines() if line.startswith("left out: ")]
 
 
 def names(text: str) -> list[str]:
@@ -217,8 +238,15 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="list the tables and figures, and leave")
     parser.add_argument("--jobs", type=positive, metavar="N", help="processes that train side by side")
     parser.add_argument("--cluster", metavar="ADDRESS", help="of a dask scheduler that trains first, or local:N")
+    parser.add_argument("--from-records", action="store_true",
+                        help="draw from records, in figures/SCALE/records or $RKD_RECORDS, without data and training")
     parser.add_argument("--check", action="store_true", help=argparse.SUPPRESS)  # only check this command line
     options = parser.parse_args(arguments)
+    options.records = Path(os.environ.get("RKD_RECORDS") or records_folder(options.scale)).resolve()
+    if options.from_records and options.cluster:
+        parser.error("--from-records trains nothing, on a cluster or elsewhere")
+    if options.from_records and not (options.records / "records.json").is_file():
+        parser.error(f"{options.records} holds no records; ./reproduce.sh record writes them")
     try:
         options.planned = plan(options.only)
     except ReproduceError as error:
@@ -234,6 +262,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.list:
         print("\n".join(f"{name:24} {notebook}" for notebook, names in options.planned.items() for name in names))
         return 0
+    os.environ["RKD_RECORDS"] = str(options.records) if options.from_records else ""
     try:
         if options.cluster:
             train_on(options.cluster, options.scale, options.planned)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from ..datasets import DataError
 from ..methods import Method, method_of
+from ..records import source
 from ..run import Run, fingerprint_of, split_of
 from ..tuned import COMMON, STUDENT_DIM, TEACHER_DIM, tuned
 
@@ -26,11 +27,15 @@ class Scale:
     student_dim: int = STUDENT_DIM
 
     def available(self, log=print) -> tuple[str, ...]:
-        """The data sets available on this machine; logs why each other one is not. Raises DataError where none is."""
-        found = []
+        """The data sets available: on this machine or, where $RKD_RECORDS names records, in those; logs why each other
+        one is not. Raises DataError where none is."""
+        found, records = [], source()
         for name in self.datasets:
             try:
-                split_of(name)
+                if records and name not in records.facts:
+                    raise DataError(f"it is not in the records of {records.folder}")
+                if not records:
+                    split_of(name)
                 found.append(name)
             except DataError as error:
                 log(f"{name} is left out: {error}")

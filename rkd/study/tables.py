@@ -28,15 +28,16 @@ def mean_std(frame: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
     return cells.loc[order, list(chosen["method"].unique())].rename(columns=label_of).rename_axis(columns=None)
 
 
-def save_table(table: pd.DataFrame, name: str, scale: str, results: Iterable[Result], note: str = "") -> pd.DataFrame:
+def save_table(table: pd.DataFrame, name: str, scale: str, results: Iterable[Result], note: str = "",
+               divisions: bool = False) -> pd.DataFrame:
     """Write NAME.csv, .md and .tex, the latter two with the note underneath, and NAME.provenance.json, and return the
-    table for display.
+    table for display. divisions: as in provenance_of.
 
     Raises ValueError where the results do not belong together (see provenance.py); then nothing is written.
     """
     path = folder(scale) / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_provenance(path.with_name(f"{name}.provenance.json"), list(results))
+    write_provenance(path.with_name(f"{name}.provenance.json"), list(results), divisions)
     flat = table.reset_index() if table.index.names[0] else table
     flat.columns = [" ".join(filter(None, c)) if isinstance(c, tuple) else c for c in flat.columns]
     flat.to_csv(path.with_name(f"{name}.csv"), index=False)

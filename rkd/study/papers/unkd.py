@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ... import methods
-from ...datasets.synthetic import probe, world
 from ...methods import label_of
 from ...models import BACKBONES as MODELS
 from ...run import fingerprint_of
@@ -118,9 +117,7 @@ def world_effects(results: Study) -> pd.DataFrame:
     for label, group in results.results.items():
         method, times, factor = label.partition(" × ")
         for r in group:
-            users, items = r.model.factors()
-            effects = probe(users @ items.T, world(seed=r.run.split_seed))
-            rows.append({"model": label_of(method) + times + factor, "seed": r.run.seed, **effects,
+            rows.append({"model": label_of(method) + times + factor, "seed": r.run.seed, **r.effects,
                          "recall@10": r.metrics["recall@10"]})
     return pd.DataFrame(rows)
 
