@@ -7,6 +7,7 @@ as far as the clearest of these does, Bonferroni-corrected over all. Holm's corr
 
 import json
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -129,7 +130,7 @@ def published_value(dataset: str, backbone: str, method: str, metric) -> float:
     data, theirs = unkd.DATASETS.get(dataset), unkd.METHODS.get(method, method.replace("-", "_"))
     model = next((theirs for ours, theirs in unkd.BACKBONES.items() if BACKBONES[ours].label == backbone), None)
     items = {metric: items for items, metric in unkd.RECALLS.items()}.get(metric)
-    table3, table4, table1 = (published(f"unkd_table{n}") for n in (3, 4, 1))
+    table1, table3, table4 = (_table(f"unkd_table{n}") for n in (1, 3, 4))
     if metric in ("recall@10", "ndcg@10"):
         row = table3[(table3["dataset"] == data) & (table3["method"] == theirs)]
         values = row.get(f"{model}_{metric.removesuffix('@10')}", pd.Series(dtype=float))
@@ -142,6 +143,9 @@ def published_value(dataset: str, backbone: str, method: str, metric) -> float:
     else:
         return np.nan
     return values.iloc[0] if len(values) else np.nan
+
+
+_table = cache(published)
 
 
 def cell_of(claim: Claim) -> str:

@@ -56,7 +56,7 @@ def nkd(scale: Scale, datasets: Sequence[str]) -> Study:
               "no mixing": runs(settings={"mix": "none"}),
               "the other mix": runs(settings={"mix": "hard" if tuned["mix"] == "soft" else "soft"}),
               "users only": runs(settings={"on": "users"}), "items only": runs(settings={"on": "items"})}
-    return Study(groups | sweep("K", "k", (1, 5, 20)) | sweep("α", "alpha", (0.25, 0.75)))
+    return Study(groups | sweep("K", "k", (1, 5, 20)) | sweep("α", "alpha", (0.25, 0.5, 0.75)))
 
 
 def cpd(scale: Scale, datasets: Sequence[str]) -> Study:
