@@ -3,18 +3,17 @@
 import json
 import os
 import shutil
-import tempfile
-from io import BytesIO
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 from conftest import random_interactions
+from records_helpers import GROUPS, RUNS, edited, recorded_in, silent, tamper
 from runs_helpers import computed, tiny
 
 import rkd
-from rkd import METHODS, MF, DataError, Run, Split, compute, evaluate, per_user
+from rkd import METHODS, MF, DataError, Split, compute, evaluate, per_user
 from rkd.__main__ import main
 from rkd.hits import rank
 from rkd.kept import BY_USER, DEPTH, OF_LISTS, ByUser, NotRecorded, classes_of, faults, held_out, kept
@@ -24,26 +23,11 @@ from rkd.study.provenance import provenance_of
 from rkd.study.scales import Scale
 from rkd.study.study import Study
 
-WORLD = Run("synthetic-world", "none", 1, split="affinity", split_seed=1, dim=3, epochs=2)
-GROUPS = {"none": [tiny(seed=seed) for seed in (0, 1)], "cd": [tiny("cd", seed) for seed in (0, 1)],
-          "cpd": [tiny("cpd")], "world": [WORLD]}
-
-
-def silent(line):
-    pass
-
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """(the results, what they say by user at hand; the folder of their records)"""
-    folder = tmp_path_factory.mktemp("made")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RKD_CACHE", str(folder / "cache"))
-        patch.setattr(tempfile, "tempdir", str(folder))  # no core is held there
-        results, _ = computed([run for group in GROUPS.values() for run in group])
-        write(results, folder / "records", silent)
-        _ = [r.by_user for r in results], results[-1].effects
-    return results, folder / "records"
+    """(the results of RUNS; the folder of their records)"""
+    return recorded_in(tmp_path_factory.mktemp("made"), RUNS)
 
 
 @pytest.fixture
@@ -190,20 +174,6 @@ def test_a_changed_file_is_refused(recorded):
         Records(recorded[1])
 
 
-def tamper(folder, change):
-    """Change the rows of runs, and the checksum with them."""
-    path = folder / FILES[0]
-    rows = pd.read_parquet(path).to_dict("records")
-    for row in rows:
-        change(row)
-    buffer = BytesIO()
-    pd.DataFrame(rows).to_parquet(buffer, index=False)
-    path.write_bytes(buffer.getvalue())
-    about = json.loads((folder / "records.json").read_text())
-    about["files"][FILES[0]] = rkd.records.sha256(buffer.getvalue()).hexdigest()
-    (folder / "records.json").write_text(json.dumps(about))
-
-
 @pytest.mark.parametrize("metric", ["recall@10", "aplt@20"])
 def test_metrics_that_the_lists_do_not_give_are_refused(recorded, metric):
     def better(row):
@@ -217,27 +187,18 @@ def test_metrics_that_the_lists_do_not_give_are_refused(recorded, metric):
 
 # ------------------------------------------------------------------------------------------------------------- the code
 
-def edited(monkeypatch, module):
-    """As if a module's code were another now."""
-    source = rkd.fingerprint.IMPORTED[module] + "\nassert True\n"
-    monkeypatch.setitem(rkd.fingerprint.IMPORTED, module, source)
-    monkeypatch.setattr(rkd.fingerprint, "_edited", lambda module: False)
-    rkd.fingerprint._imports.cache_clear()
-
-
 def test_records_of_code_that_has_changed_are_named(recorded, monkeypatch):
     folder, lines = recorded[1], []
-    runs = [run for group in GROUPS.values() for run in group]
-    Records(folder).results(runs, lines.append)
+    Records(folder).results(RUNS, lines.append)
     assert lines == []
     edited(monkeypatch, "rkd.methods.cpd")
-    found = Records(folder).results(runs, lines.append)
+    found = Records(folder).results(RUNS, lines.append)
     assert {r.run.name for r in found if r.changed} == {"cpd"} and len(lines) == 1
     assert lines[0].startswith("1 of 6 records are of code that has changed since (rkd.methods.cpd)")
     assert provenance_of([found[4]])["changed since"] == ["rkd.methods.cpd"]
     assert "changed since" not in provenance_of([found[0]])
     edited(monkeypatch, "rkd.metrics")  # which trains nothing, but measures all
-    changed = [r.changed for r in Records(folder).results(runs, silent)]
+    changed = [r.changed for r in Records(folder).results(RUNS, silent)]
     assert changed == [["rkd.metrics"]] * 4 + [["rkd.methods.cpd", "rkd.metrics"], ["rkd.metrics"]]
 
 

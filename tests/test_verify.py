@@ -3,20 +3,19 @@
 import json
 import os
 import shutil
-import tempfile
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from runs_helpers import computed, tiny
-from test_records import edited, silent, tamper
+from records_helpers import edited, recorded_in, silent, tamper
+from runs_helpers import tiny
 
 import rkd
 from rkd import RunsFailed
 from rkd.__main__ import main
-from rkd.records import Records, write
+from rkd.records import Records
 from rkd.store import key_of
 from rkd.study import verify as verifying
 from rkd.study.check import ERRORS
@@ -27,12 +26,8 @@ RUNS = [tiny(seed=0), tiny(seed=1), tiny("cd", 0), tiny("cd", 1), tiny("teacher"
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("made")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RKD_CACHE", str(folder / "cache"))
-        patch.setattr(tempfile, "tempdir", str(folder))
-        write(computed(RUNS)[0], folder / "records", silent)
-    return folder / "records"
+    """The folder of the records of RUNS."""
+    return recorded_in(tmp_path_factory.mktemp("made"), RUNS)[1]
 
 
 @pytest.fixture

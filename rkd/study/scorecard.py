@@ -66,14 +66,19 @@ def scorecard(studies: dict, claims: Sequence[Claim] = CLAIMS) -> pd.DataFrame:
             "smallest": one.smallest(stats.LEVEL / len(decided)),
             "published": published_difference(studies[claim.study], dataset, backbone, cells[cell][key]),
             "p_holm": p, "seeds": one.seeds, "users": one.users,
-            "decided by": f"{metric}: {shown(ours)} {direction} {shown(theirs)}",
+            "decided by": in_words(cells[cell][key]),
             "paper": claim.paper, "claim in words": claim.says, "notebook": cell_of(claim)}
     return pd.DataFrame(rows).T.rename_axis(["claim", "dataset", "backbone"])
 
 
-def shown(label: str) -> str:
-    """A label as it stands beside the name of its backbone."""
-    return named(label.removeprefix("LightGCN "))
+def in_words(statement: Statement) -> str:
+    """"recall@10: UnKD above RD"; of two metrics "Teacher's aplt@10 below Teacher's held_out/aplt"."""
+    ours, direction, theirs, metric = statement
+    parts = (label.removeprefix("LightGCN ").partition(" × ") for label in (ours, theirs))
+    one, other = (named(method) + times + factor for method, times, factor in parts)
+    if isinstance(metric, str):
+        return f"{metric}: {one} {direction} {other}"
+    return f"{one}'s {metric[0]} {direction} {other}'s {metric[1]}"
 
 
 def decide(found: dict[tuple, stats.Comparison]) -> tuple[tuple, float, str]:
