@@ -121,6 +121,13 @@ def test_what_follows_from_means_and_spreads_is_let_through_elsewhere():
     assert [line.split(":")[0] for line in compare(*pinned, {"": 0.01})] == ["RD, verdict", "RD, smallest"]
 
 
+def test_rows_of_time_are_not_compared():
+    where = {"data": {"a": {"instructions": "avx2"}}}
+    old, new = (Table("t", ["claim", "difference"], {("its cost",): {"claim": "its cost", "difference": cost}, ("b",): {
+        "claim": "b", "difference": "0.1000"}}, where) for cost in ("0.2000", "0.3000"))
+    assert not list(compare(old, new, {"": 0.0})) and [labels for labels, _ in new.cells()] == [("b",)]
+
+
 def test_how_far_a_cell_may_move_by_hand(monkeypatch):
     monkeypatch.setattr("rkd.study.check.ERRORS", 3)
     rows = {("A",): {"m": "A", "recall@10": "0.2000 ± 0.0030", "other": "0.10"},

@@ -62,7 +62,7 @@ def test_statements_that_need_what_is_not_there_are_left_out(shell):
     assert all(result.success for result in results)
     assert [result.result for result in results] == [None, 3, 4, 7, None]
     why = "(records hold no models)"
-    assert lines == [f"left out: for run in ('recorded', 'other'): {why}", f"left out: drawn = [scores] {why}",
+    assert lines == [f"left out: for run in ('recorded', 'other'):; drawn = [scores] {why}",
                      f"left out: shown = drawn[0] {why}", f"left out: drawn + len(scores) {why}"]
     assert kernel.run_cell("print(1 / 0)").error_in_exec.__class__ is ZeroDivisionError  # all else is as ever
 

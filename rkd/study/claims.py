@@ -24,6 +24,8 @@ MEASURES: dict[str, Callable[[Result], float]] = {
     "inconsistency": lambda r: r.history[-1]["inconsistency"],
     "effect of popularity": lambda r: r.effects["popularity"]}
 
+TIMES = ("log seconds per epoch",)  # those that come out otherwise whenever a run is computed
+
 # (label, "above" or "below", label, metric of both or metrics of each)
 Statement = tuple[str, str, str, str | tuple[str, str]]
 
@@ -56,8 +58,9 @@ def on_both(ours: str, theirs: Sequence[str], metrics: Sequence[str] = ACCURACY)
 
 
 def bias_of(method: str) -> Claim:
-    return Claim(f"bias of {method}", "UnKD", f"{label_of(method)} raises Recall on popular items over the plain "
-                 "student's and lowers it on unpopular ones (Table 1)", "01_popularity_bias", unkd.bias,
+    name = label_of(method)
+    return Claim(f"{name}'s bias", "UnKD", f"{name} raises Recall on popular items over the plain student's and lowers "
+                 "it on unpopular ones (Table 1)", "01_popularity_bias", unkd.bias,
                  lambda study: [(method, "above", "none", POPULAR), (method, "below", "none", TAIL)])
 
 
@@ -153,3 +156,5 @@ CLAIMS = (
     Claim("MKD's cost", "ours", "an epoch of MKD takes no longer than one of DE-RRD or HTD, which distil two layers",
           "07_mkd", mkd.mkd, above("mkd", ("de-rrd", "htd"), "log seconds per epoch", "below")),
 )
+
+STUDIES = tuple(dict.fromkeys(claim.study for claim in CLAIMS))

@@ -6,6 +6,7 @@ from ..device import resolve_device
 from ..methods import method_of
 from ..run import Run
 from ..store import Result, costs, expected_seconds, key_of, metrics_key, stored, trained
+from .claims import STUDIES as CLAIMED
 from .papers import both, mkd, unkd
 from .scales import SCALES
 
@@ -13,7 +14,7 @@ from .scales import SCALES
 STUDIES = {"01_popularity_bias": (unkd.bias, unkd.bias_in_worlds),
            "02_unkd": (unkd.comparison, unkd.comparison_in_worlds),
            "03_unkd_ablations": (unkd.ablations,), "04_nkd": (mkd.nkd,), "05_cpd": (mkd.cpd,), "06_sld": (mkd.sld,),
-           "07_mkd": (mkd.mkd,), "08_head_to_head": (both.head_to_head,)}
+           "07_mkd": (mkd.mkd,), "08_head_to_head": (both.head_to_head,), "10_scorecard": CLAIMED}
 
 
 def plan(scale: str, device: str = "auto") -> list[dict]:

@@ -11,37 +11,30 @@ from ..datasets import DataError
 from ..kept import NotRecorded
 
 FILLS = ("append", "extend", "add", "update", "setdefault", "insert")  # methods that change what they are called on
-LEFT_OUT = "left out: "  # how a line about it begins
+LEFT_OUT, SHOWN = "left out: ", 60  # how a line about it begins; characters of a statement in it
 
 
 class Watcher(ast.NodeTransformer):
-    """For IPython's ast_transformers: has the statements of cells executed through ``ready`` and ``failed``."""
+    """For IPython's ast_transformers: has the statements of cells executed through ``ready`` and ``failed``, and says
+    in a line a cell what was left out."""
 
     def __init__(self, namespace: dict, log: Callable[[str], None] = print):
         self.left_out: dict[str, str] = {}  # name → why
+        self.here: dict[str, str] = {}  # statement of this cell → why
         self.log = log
         namespace["__watcher__"] = self
         namespace["__wanting__"] = (NotRecorded, DataError)
 
     def visit_Module(self, tree: ast.Module) -> ast.Module:
-        body = []
-        for n, statement in enumerate(tree.body, 1):
-            if n == len(tree.body) and isinstance(statement, ast.Expr):  # what the cell shows
-                shown = ast.Assign([ast.Name("__shown__", ast.Store())], statement.value)
-                body += [*ast.parse("__shown__ = None").body, self._watched(statement, shown),
-                         *ast.parse("__shown__").body]
-            else:
-                body.append(self._watched(statement, statement))
-        return ast.fix_missing_locations(ast.Module(body, tree.type_ignores))
-
-    def _watched(self, statement: ast.stmt, executed: ast.stmt) -> ast.stmt:
-        uses, makes = names(statement)
-        text = ast.unparse(statement).splitlines()[0]
-        (watched,) = ast.parse(f"if __watcher__.ready({text!r}, {uses!r}, {makes!r}):\n"
-                               "    try:\n        ...\n    except __wanting__ as __why__:\n"
-                               f"        __watcher__.failed({text!r}, {makes!r}, __why__)").body
-        watched.body[0].body = [executed]
-        return watched
+        body, last = [*tree.body], []
+        if body and isinstance(body[-1], ast.Expr):  # what the cell shows
+            none, *last = ast.parse("__shown__ = None\n__shown__").body
+            assign = ast.Assign([ast.Name("__shown__", ast.Store())], body[-1].value)
+            body = [none, *map(_watched, body[:-1]), _watched(body[-1], assign)]
+        else:
+            body = [*map(_watched, body)]
+        begin, end = ast.parse("__watcher__.here = {}\n__watcher__.say()").body
+        return ast.fix_missing_locations(ast.Module([begin, *body, end, *last], tree.type_ignores))
 
     def ready(self, text: str, uses: list[str], makes: list[str]) -> bool:
         """Whether all that a statement uses is there; then what it binds will be as well."""
@@ -54,8 +47,25 @@ class Watcher(ast.NodeTransformer):
         return True
 
     def failed(self, text: str, makes: list[str], why: Exception | str) -> None:
-        self.log(f"{LEFT_OUT}{text} ({why})")
+        self.here[text] = str(why)
         self.left_out |= dict.fromkeys(makes, str(why))
+
+    def say(self) -> None:
+        if self.here:
+            self.log(f"{LEFT_OUT}{'; '.join(self.here)} ({'; '.join(dict.fromkeys(self.here.values()))})")
+
+
+def _watched(statement: ast.stmt, executed: ast.stmt | None = None) -> ast.stmt:
+    """A statement, or another in its place, as a Watcher has it executed."""
+    uses, makes = names(statement)
+    whole = ast.unparse(statement)
+    text = whole.splitlines()[0]
+    text = text if "save_" in whole or len(text) <= SHOWN else text[:SHOWN] + "…"  # what is saved is named
+    (watched,) = ast.parse(f"if __watcher__.ready({text!r}, {uses!r}, {makes!r}):\n    try:\n        ...\n"
+                           f"    except __wanting__ as __why__:\n        __watcher__.failed({text!r}, {makes!r}, "
+                           "__why__)").body
+    watched.body[0].body = [executed or statement]
+    return watched
 
 
 def names(statement: ast.stmt) -> tuple[list[str], list[str]]:

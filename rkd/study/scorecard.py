@@ -2,7 +2,8 @@
 
 A claim of several statements (better than each of five rivals in two metrics) holds where all of them do: its p-value
 is the largest of theirs, an intersection-union test (Berger, Technometrics 1982). Where some go the other way it fails
-as far as the clearest of these does, Bonferroni-corrected over all. Holm's correction is over the whole scorecard.
+as far as the clearest of these does, Bonferroni-corrected over all. Holm's correction is over the whole scorecard; of
+claims about time, which no two computers share, over these alone.
 """
 
 import json
@@ -19,7 +20,7 @@ from .. import stats
 from ..models import BACKBONES
 from ..store import Result
 from . import reproduce
-from .claims import CLAIMS, MEASURES, Claim, Statement
+from .claims import CLAIMS, MEASURES, STUDIES, TIMES, Claim, Statement
 from .papers import unkd
 from .scales import Scale
 from .study import Study, named
@@ -30,7 +31,7 @@ COLOURS = {"holds": "#3c78a8", "fails": "#d1793c", "undecided": "#d9d9d9"}
 
 def computed(scale: Scale, datasets: Sequence[str], jobs: int | None = None) -> dict[str, Study]:
     """The studies that the claims speak of, by the functions that make them, with their results; each run once."""
-    made = {claim.study: claim.study(scale, datasets) for claim in CLAIMS}
+    made = {study: study(scale, datasets) for study in STUDIES}
     whole = Study({(study, label): group for study, of in made.items() for label, group in of.groups.items()})
     found, once = whole.compute(jobs), {}
     results = {place: [once.setdefault(r.key, r) for r in group] for place, group in found.results.items()}
@@ -55,11 +56,14 @@ def scorecard(studies: dict, claims: Sequence[Claim] = CLAIMS) -> pd.DataFrame:
                 cells.setdefault((claim.name, *place), {})[key] = statement
     one_of = stats.comparisons(found)
     decided = {cell: decide({key: one_of[key] for key in keys}) for cell, keys in cells.items()}
-    p_holm = stats.holm(np.array([p for _, p, _ in decided.values()]))
+    timed = np.array([key[3] in TIMES for key, *_ in decided.values()])
+    p_holm = np.array([p for _, p, _ in decided.values()])
+    for family in (timed, ~timed):
+        p_holm[family] = stats.holm(p_holm[family])
     by_name, rows = {claim.name: claim for claim in claims}, {}
     for (cell, (key, _, word)), p in zip(decided.items(), p_holm):
         claim, one, reach = by_name[cell[0]], one_of[key], one_of[key].reach()
-        _, dataset, backbone, metric, ours, direction, theirs = key
+        dataset, backbone = cell[1:]
         rows[cell] = {
             "verdict": (word if p < stats.LEVEL else "undecided") + ", one seed" * (one.seeds == 1),
             "difference": one.difference, "low": one.difference - reach, "high": one.difference + reach,

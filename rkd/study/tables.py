@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from ..datasets import load, statistics
 from ..methods import label_of
+from ..records import source
 from ..stats import mean_std as mean_std_of
 from ..store import Result
 from .provenance import write_provenance
@@ -18,6 +20,12 @@ PUBLISHED = Path(__file__).with_name("published")
 def published(name: str) -> pd.DataFrame:
     """A paper's own table, such as "unkd_table1" (published/)."""
     return pd.read_csv(PUBLISHED / f"{name}.csv")
+
+
+def facts(dataset: str) -> dict:
+    """rkd.statistics of a data set, from records where results come from there."""
+    records = source()
+    return records.facts[dataset] if records else statistics(load(dataset))
 
 
 def mean_std(frame: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
