@@ -4,13 +4,14 @@
 """
 
 from collections.abc import Sequence
+from itertools import combinations
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ... import methods
+from ... import methods, stats
 from ...run import Run
 from ..figures import COLOURS
 from ..scales import Scale
@@ -18,9 +19,9 @@ from ..study import Study
 from . import RIVALS
 
 PARTS = ("nkd", "cpd", "sld")
-SUBSETS = {" + ".join(part.upper() for part in on): on for on in (("nkd", "cpd"), ("nkd", "sld"), ("cpd", "sld"))}
-# label → the parts that are on; on LightGCN, whose input and intermediate layers are not the same
-COMBINATIONS = {"none": ()} | {part: (part,) for part in PARTS} | SUBSETS | {"mkd": PARTS}
+# label → the parts that are on
+COMBINATIONS = {"none": ()} | {" + ".join(part.upper() for part in on) + " alone" * (n == 1): on
+                               for n in (1, 2, 3) for on in combinations(PARTS, n)}
 COMPARED = ("teacher", "none", "rd", "cd", "de", "htd", "de-rrd", "unkd", *RIVALS, *PARTS, "mkd")
 FACTORS = (0.25, 1, 4)  # times each weight
 SIZES = (5, 10, 20, 50, 100)
@@ -72,47 +73,64 @@ def cpd(scale: Scale, datasets: Sequence[str]) -> Study:
 
 
 def sld(scale: Scale, datasets: Sequence[str]) -> Study:
-    """Notebook 6: SLD, hard labels (RRD), SLD's settings one by one, and the authors' code's two readings."""
+    """Notebook 6: SLD, its other two readings, hard labels and another's soft ones, and γ and τ one by one."""
     runs, sweep, _ = _runner(scale, datasets, "sld")
-    groups = {"teacher": runs("teacher", few=False), "plain student": runs("none", few=False),
-              "hard labels (RRD)": runs("rrd", few=False), "SLD": runs(few=False)}
-    groups |= {reading: runs(settings=settings) for reading, settings in methods.SLD.readings.items()}
+    groups = {method: runs(method, few=False) for method in ("teacher", "none", "rrd", "rrd-top", "rce-kd", "sld")}
+    groups |= {reading: runs(few=False, settings=settings) for reading, settings in methods.SLD.readings.items()}
     return Study(groups | sweep("γ", "gamma", (0.5, 0.75, 1.0)) | sweep("τ", "tau", (0.25, 0.5, 1.0, 2.0)))
 
 
 def mkd(scale: Scale, datasets: Sequence[str]) -> Study:
-    """Notebook 7: MKD against everything, sizes, weights, and on LightGCN all combinations of its parts."""
+    """Notebook 7: MKD against everything, sizes, weights, and on LightGCN all combinations of its parts, with MKD's
+    settings but for NKD's layer: there input and intermediate layer are not the same embeddings."""
     runs, _, tuned = _runner(scale, datasets, "mkd")
 
     def on_lightgcn(method, **of):
         return scale.runs(datasets[0], [method], "lightgcn", few=True, split=scale.mkd_split, **of)
 
     groups = {method: runs(method, few=False) for method in COMPARED}
-    groups |= {f"{method} d={dim}": runs(method, few=dim != scale.student_dim, dim=dim)
+    groups |= {f"{method}, d = {dim}": runs(method, few=dim != scale.student_dim, dim=dim)
                for method in ("none", "mkd") for dim in sizes(scale)}
     groups |= {f"{part} × {factor}": runs(few=factor != 1, settings={part: tuned[part] * factor})
                for part in PARTS for factor in FACTORS}
     own = dict(on_lightgcn("mkd")[0].settings)
     groups |= {f"LightGCN {method}": on_lightgcn(method) for method in ("teacher", "none", "rrd", *PARTS, "mkd")}
-    return Study(groups | {f"LightGCN {label}": on_lightgcn("mkd", settings={
-        part: own[part] if part in on else 0.0 for part in PARTS}) for label, on in SUBSETS.items()})
+    return Study(groups | {f"LightGCN {label}": on_lightgcn("mkd", settings={"layer": "input"} | {
+        part: own[part] if part in on else 0.0 for part in PARTS}) for label, on in COMBINATIONS.items() if on})
 
 
 def sizes(scale: Scale) -> list[int]:
     """The students' dimensions that are compared, up to the teacher's."""
-    return [dim for dim in SIZES if dim <= scale.teacher_dim]
+    return [dim for dim in SIZES if dim < scale.teacher_dim] + [scale.teacher_dim]
+
+
+def lightgcn(study: Study) -> Study:
+    """The groups of ``mkd`` on LightGCN, by their labels without that word."""
+    def of(groups):
+        return {label.removeprefix("LightGCN "): group for label, group in groups.items() if "LightGCN " in label}
+
+    return Study(of(study.groups), of(study.results))
 
 
 # ------------------------------------------------------------------------------------------------------------- tables
 
-def gains(study: Study, part: str, metric: str = "ndcg@10") -> pd.Series:
-    """What a part adds to a metric on top of each combination without it, with the seeds that all have: label →
-    gain."""
-    seeds = set.intersection(*({r.run.seed for r in study[label]} for label in COMBINATIONS))
-    level = {frozenset(on): np.mean([r.metrics[metric] for r in study[label] if r.run.seed in seeds])
-             for label, on in COMBINATIONS.items()}
-    return pd.Series({label: level[frozenset(on) | {part}] - level[frozenset(on)]
-                      for label, on in COMBINATIONS.items() if part not in on})
+def gains(study: Study, part: str, metric: str = "ndcg@10") -> dict[str, np.ndarray]:
+    """What a part adds to a metric on top of each combination without it: label → differences [seeds, users]."""
+    label_of = {frozenset(on): label for label, on in COMBINATIONS.items()}
+    return {label: stats.differences(study[label_of[frozenset({part, *on})]], study[label], metric)
+            for label, on in COMBINATIONS.items() if part not in on}
+
+
+def additions(study: Study, metrics: Sequence[str]) -> pd.DataFrame:
+    """stats.claims that each part adds to each metric: on average over the combinations without it, and on top of the
+    other two. Index: metric, method, is, than."""
+    found = {}
+    for metric in metrics:
+        for part in PARTS:
+            *_, others = added = gains(study, part, metric)
+            found[metric, f"with {part.upper()}, on average,", "above", "without"] = np.mean([*added.values()], 0)
+            found[metric, "all three", "above", others] = added[others]
+    return stats.claims(found, ("metric", "method", "is", "than"))
 
 
 # ----------------------------------------------------------------------------------------------------------- drawings
@@ -137,12 +155,17 @@ def mixing(points: np.ndarray, own: int, neighbours: np.ndarray, mixtures: dict[
 
 
 def labels(scores: np.ndarray, distributions: dict[str, np.ndarray], label: str) -> Figure:
-    """Soft labels of one user's list: scores [L] that order the items, and a line of probabilities [L] for each
-    name."""
-    figure, axis = plt.subplots(figsize=(8, 3.6))
-    order = np.argsort(-scores)
-    for name, p in distributions.items():
-        axis.plot(np.arange(1, len(order) + 1), p[order], marker="o", markersize=4, label=name)
-    axis.set(xlabel=label, ylabel="probability")
-    axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    """Soft labels of one user's list, a panel for each name: a dot for each item, in the order of scores [L]; in grey,
+    the first panel's."""
+    figure, axes = plt.subplots(1, len(distributions), figsize=(3.1 * len(distributions), 3), squeeze=False,
+                                sharex=True, sharey=True, layout="constrained")
+    order, (first, *_) = np.argsort(-scores), distributions.values()
+    place = np.arange(1, len(order) + 1)
+    for axis, (name, p) in zip(axes[0], distributions.items()):
+        if p is not first:
+            axis.plot(place, first[order], ".", color="silver", markersize=5)
+        axis.plot(place, p[order], "o", color="black", markersize=4, label=name)
+        axis.set(title=name)
+    axes[0, 0].set_ylabel("probability")
+    figure.supxlabel(label, fontsize=11)
     return figure
