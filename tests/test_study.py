@@ -419,13 +419,16 @@ def test_dots_are_drawn_from_the_top_with_their_bounds():
     assert [line.get_xdata()[0] for line in axis.lines if line.get_linestyle() == "--"] == [0.4]
 
 
-def test_size_against_quality_draws_each_methods_means(results):
+def test_size_against_quality_draws_each_methods_means_and_intervals(results):
     student = study_of(results[2:4]).tidy()
     frame = pd.concat([student.assign(dim=5), student.assign(dim=10, value=0.3)])
-    figure = figures.size_against_quality(frame, pd.Series({"recall@10": 0.4}), {"recall@10": "Recall@10"})
-    student, teacher = figure.axes[0].lines
-    assert student.get_ydata().tolist() == pytest.approx([0.105, 0.3]) and student.get_xdata().tolist() == [5, 10]
-    assert student.get_label() == "Student" and teacher.get_ydata()[0] == 0.4
+    axis = figures.size_against_quality(frame, pd.Series({"recall@10": 0.4}), {"recall@10": "Recall@10"}).axes[0]
+    (drawn,) = axis.containers
+    assert drawn.lines[0].get_xdata().tolist() == [5, 10] and drawn.get_label() == "Student"
+    assert drawn.lines[0].get_ydata().tolist() == pytest.approx([0.105, 0.3])
+    expected = ttest_1samp([0.10, 0.11], 0).confidence_interval()
+    np.testing.assert_allclose(drawn.lines[2][0].get_segments()[0][:, 1], [expected.low, expected.high])
+    assert [line.get_ydata()[0] for line in axis.lines if line.get_label() == "teacher"] == [0.4]
 
 
 def test_heat_maps_share_one_scale():

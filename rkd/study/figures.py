@@ -192,14 +192,14 @@ def heat_maps(matrices: dict[str, np.ndarray], label: str) -> Figure:
 
 
 def size_against_quality(frame: pd.DataFrame, teacher: pd.Series, rows: dict[str, str] = OVERALL) -> Figure:
-    """Metrics against the student's size, a line per method, the teacher a dashed one. frame: tidy; teacher: metric →
-    value."""
+    """Metrics against the student's size, marks and a line per method, the teacher a dashed one; the bars are 95 %
+    intervals over seeds, where there are several. frame: tidy; teacher: metric → value."""
     figure, axes = plt.subplots(1, len(rows), figsize=(5.2 * len(rows), 3.8), squeeze=False, layout="constrained")
     for axis, (metric, title) in zip(axes[0], rows.items()):
         part = frame[frame["metric"] == metric]
-        for method, group in part.groupby("method", sort=False):
-            means = group.groupby("dim")["value"].mean()
-            axis.plot(means.index, means, marker="o", label=label_of(method))
+        for (method, group), mark in zip(part.groupby("method", sort=False), MARKS):
+            of = group.groupby("dim")["value"].apply(interval).unstack()
+            axis.errorbar(of.index, of["mean"], of["high"] - of["mean"], marker=mark, capsize=3, label=label_of(method))
         axis.axhline(teacher[metric], color="grey", linestyle="--", linewidth=1.3, label="teacher")
         dims = sorted(part["dim"].unique())
         axis.set(xscale="log", xticks=dims, xticklabels=[str(d) for d in dims], xlabel="student's dimensions",
