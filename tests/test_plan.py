@@ -20,6 +20,7 @@ from rkd.study.plan import runs_of as planned_runs
 from rkd.study.reproduce import ROOT
 from rkd.study.scales import SCALES
 from rkd.study.study import Study
+from rkd.tuned import usual_dim
 
 SMOKE = SCALES["smoke"]
 
@@ -94,10 +95,10 @@ def test_what_is_to_be_tuned_for_a_scale(monkeypatch):
         for study in STUDIES[notebook]:
             runs = [run for group in study(SCALES["laptop"], ("synthetic",)).groups.values() for run in group]
             for run in runs + [run.teacher for run in runs if run.distils]:
-                dim = {10: None, 100: None}.get(run.dim, run.dim)
+                dim = None if run.dim == usual_dim(run.method) else run.dim
                 named = run.name in found.get((run.dataset, run.split, run.backbone, dim), [])
                 assert named == (run.dataset != "synthetic-world")
-    assert [dim for *_, dim in found] == [None] * 4 + [5, 20, 50]
+    assert [dim for *_, dim in found] == [None] * 2 + [5, 20, 50, 100]
     assert all(len(methods) == len(set(methods)) for methods in found.values())
     assert searches_of("laptop", ["cd"], "unkd", "mf") == {("synthetic", "unkd", "mf", None): ["cd"]}
     with pytest.raises(ValueError, match="scale laptop has no such runs"):
