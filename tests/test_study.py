@@ -419,6 +419,14 @@ def test_dots_are_drawn_from_the_top_with_their_bounds():
     assert [line.get_xdata()[0] for line in axis.lines if line.get_linestyle() == "--"] == [0.4]
 
 
+def test_dots_on_a_logarithmic_axis_have_plain_numbers():
+    frame = pd.DataFrame({"mean": [0.1, 4.0], "low": [0.1, 3.0], "high": [0.1, 5.0]}, index=["a", "b"])
+    figure = figures.dots({"seconds": frame}, log=True)
+    figure.canvas.draw()
+    (axis,) = figure.axes
+    assert axis.get_xscale() == "log" and {"0.2", "0.5", "1", "2"} <= {x.get_text() for x in axis.get_xticklabels()}
+
+
 def test_size_against_quality_draws_each_methods_means_and_intervals(results):
     student = study_of(results[2:4]).tidy()
     frame = pd.concat([student.assign(dim=5), student.assign(dim=10, value=0.3)])

@@ -113,12 +113,13 @@ def plane(points: pd.DataFrame) -> Figure:
     figure, axis = plt.subplots(figsize=(8.5, 5))
     sns.scatterplot(points, x="recall@10", y="unpopular/recall@10", hue="kind", style="kind", s=90, ax=axis, zorder=3)
     best = front(points)
-    axis.step(best["recall@10"], best["unpopular/recall@10"], where="pre", color="grey", linewidth=1.2, zorder=0)
+    axis.step(best["recall@10"], best["unpopular/recall@10"], where="pre", color="black", linewidth=1.4, zorder=1)
     axis.set(xlabel="Recall@10, all items", ylabel="Recall@10, unpopular items")
+    axis.grid(alpha=0.3)
     axis.legend(title="", loc="upper left", bbox_to_anchor=(1, 1))
     x, y = points["recall@10"], points["unpopular/recall@10"]
     across, up = (points[f"{metric} high"] - points[metric] for metric in (x.name, y.name))
-    axis.errorbar(x, y, up, across, fmt="none", ecolor="lightgrey", elinewidth=0.8, zorder=0)
+    axis.errorbar(x, y, up, across, fmt="none", ecolor="darkgrey", elinewidth=0.8, zorder=0)
     for _, choices in points.groupby("name", sort=False):
         axis.plot(choices[x.name], choices[y.name], color="grey", linestyle=":", linewidth=1, zorder=1)
     first = points.drop_duplicates("name")
