@@ -45,9 +45,9 @@ class Own(OnLists):
 
 # study → the method's label, and label (of sweeps: before " = ") → the setting that differs
 VARIED = {mkd.nkd: ("NKD", {"no mixing": "mix", "the other mix": "mix", "users only": "on", "items only": "on",
-                            "K": "k", "α": "alpha"}),
+                            "N": "k", "α": "alpha"}),
           mkd.cpd: ("CPD (both)", {"pair-wise only": "listwise", "list-wise only": "pairwise",
-                                   "random lists": "sampling"}),
+                                   "random lists": "sampling", "products": "normalised"}),
           mkd.sld: ("SLD", {"γ": "gamma", "τ": "tau"})}
 
 
@@ -69,7 +69,16 @@ def test_mkds_studies_vary_one_thing_at_a_time(study):
 def test_every_run_of_mkds_studies_is_on_mkds_split():
     for study in (mkd.nkd, mkd.cpd, mkd.sld, mkd.mkd):
         groups = study(SCALES["laptop"], ("ml-100k",)).groups
-        assert {run.split for group in groups.values() for run in group} == {"ratio"}
+        assert {run.split for group in groups.values() for run in group} == {SCALES["laptop"].mkd_split}
+
+
+def test_nkds_study_tells_the_layers_apart_on_lightgcn():
+    """Where they are two: NKD as it is, of the propagated embeddings, against the same of the input's."""
+    groups = mkd.nkd(SCALES["smoke"], ("synthetic",)).groups
+    (ours,), (of_input,) = groups["LightGCN, NKD"], groups["LightGCN, NKD of the input"]
+    assert {run.backbone for label, group in groups.items() if "LightGCN" in label for run in group} == {"lightgcn"}
+    assert dict(ours.settings)["layer"] == "output"
+    assert of_input == replace(ours, settings=dict(ours.settings) | {"layer": "input"})
 
 
 def test_the_main_study_holds_its_comparisons():
@@ -368,16 +377,50 @@ def test_drawn_pairs_stand_where_their_items_do():
     assert [text.get_text() for text in axis.get_legend().get_texts()] == ["1", "2"]
 
 
+def projected(seed, label, first, second, overall, best_epoch=10):
+    """A result of CPD whose kept epoch has these shares within the first and second tenth; another epoch has none."""
+    by_rank = np.zeros((10, 10))
+    by_rank[0, 0], by_rank[1, 1] = first, second
+    rows = [{"epoch": 5} | {name: 0 for name in mkd.AFTER.values()} | {f"{name}_by_rank": [[0]] for name in
+                                                                       mkd.AFTER.values()}]
+    rows.append({"epoch": 10, "inconsistency": overall, "inconsistency_by_rank": by_rank.tolist(),
+                 "cosine_inconsistency": overall / 2, "cosine_inconsistency_by_rank": (by_rank / 2).tolist()})
+    return replace(result(label, seed, metrics={"ndcg@10": 0.1}), history=rows, best_epoch=best_epoch)
+
+
+def test_discordance_is_a_metric_of_the_kept_epoch():
+    ours = [projected(seed, "cpd", 0.2 + 0.02 * seed, 0.4, 0.3) for seed in (0, 1)]
+    student = replace(result("none", metrics={"ndcg@10": 0.1}), history=[{"epoch": 1}])
+    study = mkd.with_discordance(study_of(CPD=ours, none=[student]))
+    assert study.level("CPD").to_dict() == pytest.approx({
+        "ndcg@10": 0.1, "products, first tenth": 0.21, "products, second tenth": 0.4, "products, all pairs": 0.3,
+        "cosines, first tenth": 0.105, "cosines, second tenth": 0.2, "cosines, all pairs": 0.15})
+    assert study["none"] == [student] and ours[0].metrics == {"ndcg@10": 0.1}
+    assert mkd.discordance(ours[1])[0, 0] == pytest.approx(0.11)
+    assert mkd.discordance(ours[1], "products").shape == (10, 10)
+
+
 def test_mixing_draws_points_neighbours_and_mixtures():
     points, neighbours = np.array([[0.0, 0], [1, 1], [2, 0], [50, 50]]), np.array([1, 2])
     mixtures = {"soft": np.array([[0.5, 0.5], [0.7, 0.1]]), "hard": np.array([[1.0, 0.0]])}
-    figure = mkd.mixing(points, 0, neighbours, mixtures)
+    figure = mkd.mixing(points, (0.25, 0.125), 0, neighbours, mixtures)
     assert [axis.get_title() for axis in figure.axes] == ["soft", "hard"]
     for axis, mixed in zip(figure.axes, mixtures.values()):
         drawn = {part.get_label(): part.get_offsets().tolist() for part in axis.collections}
         assert drawn["mixed"] == mixed.tolist() and drawn["its neighbours"] == points[neighbours].tolist()
-        assert drawn["the item"] == [[0, 0]] and axis.collections[0].get_offsets().tolist() == points.tolist()
+        assert drawn["the item"] == [[0, 0]] and drawn["other items"] == points.tolist()
         assert axis.get_xlim()[1] < 5  # cut to what is near
+        assert axis.get_xlabel() == "first direction (25% of the variance)"
+    assert figure.axes[0].get_ylabel() == "second direction (12%)"
+
+
+def test_discordant_pairs_are_drawn_in_percent_one_triangle_and_the_difference():
+    figure = mkd.discordant({"a": np.array([[0.1, 0.2], [0.2, 0.3]]), "b": np.array([[0.3, 0.1], [0.1, 0.3]])})
+    assert [axis.get_title() for axis in figure.axes] == ["a", "b", "b − a"]
+    assert [[text.get_text() for text in axis.texts] for axis in figure.axes] == [
+        ["10", "20", "30"], ["30", "10", "30"], ["+20", "-10", "+0"]]
+    limits = [axis.collections[0].get_clim() for axis in figure.axes]
+    assert limits == [pytest.approx(x) for x in ((0, 30), (0, 30), (-20, 20))]
 
 
 def test_labels_are_drawn_in_the_scores_order():
@@ -391,7 +434,7 @@ def test_labels_are_drawn_in_the_scores_order():
 def test_every_drawing_is_drawn_here():
     """A new one gets a test of its own."""
     tested = {"shares", "change_over_student", "score_against_popularity", "world_plane", "causal_graph", "cut_graph",
-              "drawn_pairs", "mixing", "labels"}
+              "drawn_pairs", "mixing", "discordant", "labels"}
     functions = [function for module in (unkd, mkd, both) for function in vars(module).values()
                  if inspect.isfunction(function) and function.__module__ == module.__name__]
     assert {f.__name__ for f in functions if inspect.signature(f).return_annotation is Figure} == tested

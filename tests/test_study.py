@@ -357,6 +357,27 @@ def test_a_sweep_shows_the_means_it_is_given(results):
     assert figure.axes[1].containers[0].lines[0].get_ydata().tolist() == pytest.approx([0.21, 0.26])
     assert lines["plain student"][0] == 0.5 and lines["teacher"][0] == 1
     assert [text.get_text() for text in figure.axes[2].get_xticklabels()] == ["1", "2"]
+    assert figure.axes[1].containers[0].lines[0].get_xdata().tolist() == [1, 2]
+    assert [axis.get_xscale() for axis in figure.axes] == ["linear"] * 3
+
+
+def test_a_sweep_over_factors_is_logarithmic(results):
+    frame = pd.concat([study_of(results[2:4]).tidy().assign(x=x) for x in (0.5, 5, 40)])
+    axis = figures.sweep({"λ": frame}, {}, rows={"recall@10": "Recall@10"}).axes[0]
+    assert axis.get_xscale() == "log" and axis.containers[0].lines[0].get_xdata().tolist() == [0.5, 5, 40]
+    assert [text.get_text() for text in axis.get_xticklabels()] == ["0.5", "5", "40"]
+    assert [figures.scale_of(x) for x in ([1, 2, 3, 4], [0, 1, 10], [1, 100])] == ["linear"] * 3
+
+
+def test_dots_are_drawn_from_the_top_with_their_bounds():
+    """And lines down from those that are named; no bar where a bound is NaN."""
+    frame = pd.DataFrame({"mean": [0.2, 0.4], "low": [0.1, np.nan], "high": [0.4, np.nan]}, index=["a", "b"])
+    axis = figures.dots({"Recall@10": frame}, lines=["b"]).axes[0]
+    points, _, (bars,) = axis.containers[0].lines
+    assert points.get_xydata().tolist() == [[0.2, 0], [0.4, 1]] and axis.yaxis_inverted()
+    np.testing.assert_allclose(bars.get_segments()[0], [[0.1, 0], [0.4, 0]])
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["a", "b"] and axis.get_xlabel() == "Recall@10"
+    assert [line.get_xdata()[0] for line in axis.lines if line.get_linestyle() == "--"] == [0.4]
 
 
 def test_size_against_quality_draws_each_methods_means(results):
@@ -368,19 +389,19 @@ def test_size_against_quality_draws_each_methods_means(results):
     assert student.get_label() == "Student" and teacher.get_ydata()[0] == 0.4
 
 
-def test_heat_maps_share_one_scale():
-    figure = figures.heat_maps({"a": np.eye(3) / 4, "b": np.full((3, 3), 0.5)}, "share")
-    assert [axis.collections[0].get_clim() for axis in figure.axes[:2]] == [(0, 0.5), (0, 0.5)]
-    assert figure.axes[0].collections[0].get_array().reshape(3, 3)[0].tolist() == [0.25, 0, 0]
-
-
-def test_curves_draw_the_histories():
-    histories = {"one": [{"epoch": 5, "loss": 0.4, "x": 1}, {"epoch": 10, "loss": 0.3, "x": 2}],
-                 "two": [{"epoch": 5, "loss": 0.2, "x": 3}]}
-    axis = figures.curves(histories, "loss", "the loss").axes[0]
-    assert {line.get_label(): line.get_xydata().tolist() for line in axis.lines} == {
-        "one": [[5, 0.4], [10, 0.3]], "two": [[5, 0.2]]}
-    assert axis.get_ylabel() == "the loss" and axis.get_ylim()[0] == 0
+def test_curves_draw_every_results_history():
+    """Of both results of a label in one colour and mark, named once; a panel for a name, and one for a function."""
+    rows = [{"epoch": 5, "loss": 0.4, "x": [1]}, {"epoch": 10, "loss": 0.3, "x": [2]}]
+    one, again, other = (replace(result("none"), history=rows[:n]) for n in (2, 1, 1))
+    figure = figures.curves({"cd": [one, again], "two": [other]}, {"the loss": "loss", "x": lambda row: row["x"][0]})
+    for axis, values in zip(figure.axes, ([0.4, 0.3], [1, 2])):
+        lines = axis.lines
+        assert [line.get_xydata().tolist() for line in lines] == [
+            [[5, values[0]], [10, values[1]]], [[5, values[0]]], [[5, values[0]]]]
+        assert lines[0].get_color() == lines[1].get_color() != lines[2].get_color()
+        assert lines[0].get_marker() == lines[1].get_marker() != lines[2].get_marker()
+    assert [axis.get_ylabel() for axis in figure.axes] == ["the loss", "x"]
+    assert [text.get_text() for text in figure.axes[1].get_legend().get_texts()] == ["CD", "two"]
 
 
 def test_bars_are_drawn_in_order_from_the_top():

@@ -1,6 +1,7 @@
 """The figures, drawn from tidy frames and tensors; each is saved as PNG and SVG with its provenance beside it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,8 +15,10 @@ from ..stats import interval
 from ..store import Result
 from .provenance import write_provenance
 from .reproduce import folder
+from .study import named
 
 COLOURS = {"popular": "#d1793c", "unpopular": "#3c78a8"}
+MARKS = "os^DvPX*"  # so that what has a colour is told apart in grey, too
 
 
 def use_style() -> None:
@@ -41,29 +44,41 @@ OVERALL = {"recall@10": "Recall@10", "ndcg@10": "NDCG@10"}
 
 
 def sweep(frames: dict[str, pd.DataFrame], levels: dict[str, pd.Series], label: str = "UnKD",
-          rows: dict[str, str] = HALVES) -> Figure:
+          rows: dict[str, str] = HALVES, spans: dict[str, dict[str, tuple[float, float]]] | None = None) -> Figure:
     """Metrics (rows) of a method against its settings (a column each), as in UnKD's Figure 6.
 
-    frames: name of the setting → tidy frame with a column "x", a result's value of it, drawn evenly spaced; the bars
-    are 95 % intervals over seeds, where there are several; levels: name → metric → value, the dashed lines; label: the
-    method's name.
+    frames: name of the setting → tidy frame with a column "x", a result's value of it; the bars are 95 % intervals over
+    seeds, where there are several; levels: name → metric → value, the dashed lines; label: the method's name; spans:
+    name of the setting → {what: (from, to)}, shaded.
     """
     figure, axes = plt.subplots(len(rows), len(frames), figsize=(3.9 * len(frames), 2.2 * len(rows)), sharey="row",
                                 squeeze=False, sharex="col")
     for column, (setting, frame) in enumerate(frames.items()):
         for axis, (metric, title) in zip(axes[:, column], rows.items()):
             part = frame[frame["metric"] == metric].groupby("x")["value"].apply(interval).unstack()
-            place = np.arange(len(part))
-            axis.errorbar(place, part["mean"], part["high"] - part["mean"], marker="o", capsize=3, label=label,
+            axis.errorbar(part.index, part["mean"], part["high"] - part["mean"], marker="o", capsize=3, label=label,
                           color=COLOURS.get(metric.partition("/")[0], "black"))
             for (name, values), style in zip(levels.items(), ("--", ":")):
                 axis.axhline(values[metric], color="grey", linestyle=style, linewidth=1.3, label=name)
-            axis.set(xticks=place, xticklabels=[f"{x:g}" for x in part.index])
+            for what, (start, end) in (spans or {}).get(setting, {}).items():
+                axis.axvspan(start, end, color="grey", alpha=0.2, linewidth=0, label=what)
+            axis.set(xscale=scale_of(part.index), xticks=part.index, xticklabels=[f"{x:g}" for x in part.index])
+            axis.minorticks_off()
             if column == 0:
                 axis.set_ylabel(title)
         axes[-1, column].set_xlabel(setting)
-    axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1, 1))
+    named_once = {name: handle for axis in axes[0] for handle, name in zip(*axis.get_legend_handles_labels())}
+    axes[0, -1].legend(named_once.values(), named_once, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
+
+
+def scale_of(values: Iterable[float]) -> str:
+    """"log" where ascending values grow by factors that are more alike than their steps, else "linear"."""
+    values = np.asarray(list(values), float)
+    if len(values) < 3 or values[0] <= 0:
+        return "linear"
+    steps, factors = np.diff(values), np.diff(np.log(values))
+    return "log" if factors.std() / factors.mean() < steps.std() / steps.mean() else "linear"
 
 
 def pareto_front(points: pd.DataFrame) -> pd.Series:
@@ -93,13 +108,35 @@ def plane(points: pd.DataFrame) -> Figure:
     return figure
 
 
-def curves(histories: dict[str, list[dict]], value: str, label: str) -> Figure:
-    """A value of the training history over epochs, a line for each name."""
-    figure, axis = plt.subplots(figsize=(6.5, 3.6))
-    for name, history in histories.items():
-        axis.plot([row["epoch"] for row in history], [row[value] for row in history], label=name)
-    axis.set(xlabel="epoch", ylabel=label, ylim=(0, None))
-    axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
+def dots(panels: dict[str, pd.DataFrame], log: bool = False, lines: Iterable[str] = ()) -> Figure:
+    """A dot and its bounds for each row, by name, the first at the top; a panel for each frame, and a line down from
+    the rows named in ``lines``. panels: label of the axis → three columns, the dot's value and its bounds."""
+    height = 0.3 * len(next(iter(panels.values()))) + 1
+    figure, axes = plt.subplots(1, len(panels), figsize=(max(6.5, 3.6 * len(panels)), height), sharey=True,
+                                squeeze=False)
+    for axis, (label, frame) in zip(axes[0], panels.items()):
+        value, low, high = frame.to_numpy().T
+        axis.errorbar(value, frame.index, xerr=[value - low, high - value], fmt="o", color="black", ecolor="grey",
+                      markersize=5, capsize=3)
+        for name, style in zip(lines, ("--", ":")):
+            axis.axvline(value[frame.index.get_loc(name)], color="grey", linestyle=style, linewidth=1, zorder=0)
+        axis.set(xlabel=label, xscale="log" if log else "linear")
+    axes[0, 0].invert_yaxis()
+    return figure
+
+
+def curves(results: dict[str, list[Result]], panels: dict[str, str | Callable[[dict], float]]) -> Figure:
+    """Values over epochs: a colour and mark for each label, a line for each of its results, a panel for each of
+    ``panels``: the axis' label → a name in the training's history, or a function of its rows."""
+    figure, axes = plt.subplots(1, len(panels), figsize=(1 + 4.2 * len(panels), 3.4), squeeze=False, layout="constrained")
+    for axis, (title, value) in zip(axes[0], panels.items()):
+        for (label, group), mark, colour in zip(results.items(), cycle(MARKS), cycle(sns.color_palette())):
+            for n, result in enumerate(group):
+                values = [row[value] if isinstance(value, str) else value(row) for row in result.history]
+                axis.plot([row["epoch"] for row in result.history], values, color=colour, marker=mark, linewidth=1,
+                          markersize=5, markevery=max(1, len(values) // 8), label="_" * (n > 0) + named(label))
+        axis.set(xlabel="epoch", ylabel=title)
+    axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 
@@ -110,21 +147,6 @@ def searched(curves: dict[str, pd.Series]) -> Figure:
         axis.step(curve.index, curve, where="post", label=name)
     axis.set(xlabel="epochs of all trials so far", ylabel="best NDCG@10 on validation")
     axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
-    return figure
-
-
-def heat_maps(matrices: dict[str, np.ndarray], label: str) -> Figure:
-    """Square matrices [G, G] side by side, in one scale of colour; G groups of a ranking, the best first."""
-    top = max(np.max(matrix) for matrix in matrices.values())
-    figure, axes = plt.subplots(1, len(matrices), figsize=(4.2 * len(matrices) + 1, 4), squeeze=False, sharey=True,
-                                layout="constrained")
-    for axis, (name, matrix) in zip(axes[0], matrices.items()):
-        groups = range(1, len(matrix) + 1)
-        sns.heatmap(matrix, vmin=0, vmax=top, cmap="rocket_r", square=True, ax=axis, cbar=False, xticklabels=groups,
-                    yticklabels=groups)
-        axis.set(title=name, xlabel="tenth of the teacher's ranking")
-    axes[0, 0].set_ylabel("tenth of the teacher's ranking")
-    figure.colorbar(axes[0, -1].collections[0], ax=axes, label=label, shrink=0.8)
     return figure
 
 
