@@ -62,7 +62,7 @@ def nkd(scale: Scale, datasets: Sequence[str]) -> Study:
     groups |= {f"LightGCN, {label}": runs(method, backbone="lightgcn") for label, method in
                (("teacher", "teacher"), ("plain student", "none"), ("NKD", "nkd"))}
     groups["LightGCN, NKD of the input"] = runs(backbone="lightgcn", settings={"layer": "input"})
-    return Study(groups | sweep("N", "k", (1, 5, 20)) | sweep("α", "alpha", (0.25, 0.75)))
+    return Study(groups | sweep("N", "k", (1, 5, 20)) | sweep("α", "alpha", (0.3, 0.5, 0.7, 0.9)))
 
 
 def cpd(scale: Scale, datasets: Sequence[str]) -> Study:
@@ -117,23 +117,23 @@ AFTER = {"cosines": "cosine_inconsistency", "products": "inconsistency"}  # what
 
 def discordance(result: Result, after: str = "cosines") -> np.ndarray:
     """The share of discordant pairs by tenths of the teacher's ranking, [10, 10], with the model that was kept."""
-    return np.array(_kept(result)[f"{AFTER[after]}_by_rank"])
+    return np.array(kept(result)[f"{AFTER[after]}_by_rank"])
 
 
 def with_discordance(study: Study) -> Study:
     """A computed study whose results of CPD have further metrics, such as "cosines, first tenth": the share of pairs
     that are discordant between the scores before the projection and after it, with the model that was kept."""
     def measured(result):
-        if AFTER["cosines"] not in _kept(result):
+        if AFTER["cosines"] not in kept(result):
             return result
         return replace(result, metrics=result.metrics | {
-            f"{after}, {pairs}": _kept(result)[name] if tenth is None else discordance(result, after)[tenth, tenth]
+            f"{after}, {pairs}": kept(result)[name] if tenth is None else discordance(result, after)[tenth, tenth]
             for after, name in AFTER.items() for pairs, tenth in PAIRS.items()})
 
     return Study(study.groups, {label: list(map(measured, group)) for label, group in study.results.items()})
 
 
-def _kept(result: Result) -> dict:
+def kept(result: Result) -> dict:
     """What the history says of the epoch whose model was kept."""
     return next(row for row in result.history if row["epoch"] == result.best_epoch)
 
@@ -188,6 +188,7 @@ def discordant(maps: dict[str, np.ndarray]) -> Figure:
                     yticklabels=groups)
         axis.set(title=title, xlabel="tenth of the teacher's ranking")
         axis.tick_params(axis="y", rotation=0)
+        axis.grid(visible=False)
     axes[0].set_ylabel("tenth of the teacher's ranking")
     return figure
 
