@@ -377,15 +377,14 @@ def test_drawn_pairs_stand_where_their_items_do():
     assert [text.get_text() for text in axis.get_legend().get_texts()] == ["1", "2"]
 
 
-def projected(seed, label, first, second, overall, best_epoch=10):
-    """A result of CPD whose kept epoch has these shares within the first and second tenth; another epoch has none."""
+def projected(seed, label, first, second, overall):
+    """A result of CPD whose kept epoch has these shares within the first and second tenth; those around it have none."""
     by_rank = np.zeros((10, 10))
     by_rank[0, 0], by_rank[1, 1] = first, second
-    rows = [{"epoch": 5} | {name: 0 for name in mkd.AFTER.values()} | {f"{name}_by_rank": [[0]] for name in
-                                                                       mkd.AFTER.values()}]
-    rows.append({"epoch": 10, "inconsistency": overall, "inconsistency_by_rank": by_rank.tolist(),
-                 "cosine_inconsistency": overall / 2, "cosine_inconsistency_by_rank": (by_rank / 2).tolist()})
-    return replace(result(label, seed, metrics={"ndcg@10": 0.1}), history=rows, best_epoch=best_epoch)
+    rows = [{"epoch": epoch, "inconsistency": overall * kept, "inconsistency_by_rank": (by_rank * kept).tolist(),
+             "cosine_inconsistency": overall * kept / 2, "cosine_inconsistency_by_rank": (by_rank * kept / 2).tolist()}
+            for epoch, kept in ((5, 0), (10, 1), (15, 0))]
+    return replace(result(label, seed, metrics={"ndcg@10": 0.1}), history=rows, best_epoch=10)
 
 
 def test_discordance_is_a_metric_of_the_kept_epoch():
