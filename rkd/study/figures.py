@@ -128,7 +128,8 @@ def dots(panels: dict[str, pd.DataFrame], log: bool = False, lines: Iterable[str
 def curves(results: dict[str, list[Result]], panels: dict[str, str | Callable[[dict], float]]) -> Figure:
     """Values over epochs: a colour and mark for each label, a line for each of its results, a panel for each of
     ``panels``: the axis' label → a name in the training's history, or a function of its rows."""
-    figure, axes = plt.subplots(1, len(panels), figsize=(1 + 4.2 * len(panels), 3.4), squeeze=False, layout="constrained")
+    figure, axes = plt.subplots(1, len(panels), figsize=(1 + 4.2 * len(panels), 3.4), squeeze=False,
+                                layout="constrained")
     for axis, (title, value) in zip(axes[0], panels.items()):
         for (label, group), mark, colour in zip(results.items(), cycle(MARKS), cycle(sns.color_palette())):
             for n, result in enumerate(group):
