@@ -10,7 +10,7 @@ import torch
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 from runs_helpers import computed
-from scipy.stats import ttest_rel
+from scipy.stats import ttest_1samp, ttest_rel
 from study_helpers import all_results, result, study_of
 
 from rkd import METHODS, OnLists, Run
@@ -98,24 +98,54 @@ def test_the_main_study_holds_its_comparisons():
 
 def test_unkds_ablations_hold_its_sweeps_and_second_choices():
     study = unkd.ablations(SCALES["laptop"], ("ml-100k",))
-    tuned = study.groups["unkd"][0]
-    assert [dict(run.settings)["groups"] for k in unkd.GROUPS for run in study.groups[f"K = {k}"]] == [*range(1, 9)]
-    setting = dict(tuned.settings)
-    for label in (f"K = {setting['groups']}", f"λ = {tuned.weight}", f"μ = {setting['mu']}"):
-        assert study.groups[label] == [tuned]
-    for label, (run, *_) in study.groups.items():
-        if label.endswith(", tail"):
-            method = label.removesuffix(", tail")
-            assert (run.method, run.seed) == (method, 0) and run not in study.groups.get(method, [])
+    tuned, few = study.groups["unkd"], SCALES["laptop"].few
+    assert [dict(run.settings)["groups"] for k in unkd.GROUPS for run in study.groups[f"K = {k}"][:1]] == [*range(1, 9)]
+    setting = dict(tuned[0].settings)
+    for label in (f"K = {setting['groups']}", "λ × 1", f"μ = {setting['mu']}"):
+        assert study.groups[label] == tuned[:len(few)]
+    assert [run.weight / tuned[0].weight for label in ("λ × 0.25", "λ × 4") for run in study.groups[label]] == (
+        [0.25] * 3 + [4] * 3)
+    check_second_choices(study, (*unkd.COMPARED[1:], "rrd"))
+
+
+def check_second_choices(study, methods):
+    """Of all of these, but for those whose choices are the same, the runs of the tail's choice with few seeds."""
+    for method in methods:
+        runs = SCALES["laptop"].runs("ml-100k", [method], few=True, choice="tail")
+        same = runs == study.groups[method][:len(runs)]
+        assert study.groups.get(f"{method}, tail", "none") == ("none" if same else runs)
+    assert [label for label in study.groups if label.endswith(", tail")]
+
+
+def test_debiased_teachers_students_are_also_given_the_plain_teachers_settings():
+    """All is the same but the method, and with it the teacher."""
+    groups = unkd.ablations(SCALES["laptop"], ("ml-100k",)).groups
+    for label, method, theirs in (("pd-cd, CD's settings", "pd-cd", "cd"), ("pd-htd, HTD's settings", "pd-htd", "htd")):
+        assert [replace(run, method=theirs) for run in groups[label]] == groups[theirs]
+        assert {(run.method, run.teacher.method) for run in groups[label]} == {(method, "pd")}
+
+
+def test_de_rrds_faults_one_by_one_and_all():
+    groups = unkd.ablations(SCALES["laptop"], ("ml-100k",)).groups
+    plain, faulty = groups["de-rrd"][0], METHODS["de-rrd"].as_released
+    for fault, names in unkd.FAULTS.items():
+        (run, *_) = groups[f"de-rrd, {fault}"]
+        assert dict(run.settings).items() - dict(plain.settings).items() == {(name, faulty[name]) for name in names}
+        assert run == replace(plain, settings=dict(run.settings))
+    together, released = groups["de-rrd, all of these"][0], groups[unkd.RELEASED][0]
+    assert dict(together.settings).items() >= faulty.items() and together.weight == plain.weight
+    assert released == replace(together, weight=1.0)
 
 
 def test_both_papers_methods_meet_on_unkds_split():
-    groups = both.head_to_head(SCALES["laptop"], ("ml-100k",)).groups
+    study = both.head_to_head(SCALES["laptop"], ("ml-100k",))
+    groups = study.groups
     assert {run.split for group in groups.values() for run in group} == {"unkd"}
     for method in both.COMPARED:
-        assert [(run.method, run.seed) for run in groups[method]] == [(method, seed) for seed in (0, 1, 2)]
+        assert [(run.method, run.seed) for run in groups[method]] == [(method, seed) for seed in range(5)]
     assert [dict(groups[f"K = {k}"][0].settings)["groups"] for k in both.STRATA] == list(both.STRATA)
     assert [dict(groups[f"τ = {tau}"][0].settings)["tau"] for tau in both.TAUS] == list(both.TAUS)
+    check_second_choices(study, both.COMPARED[1:])
 
 
 def test_what_parts_add_by_hand():
@@ -276,21 +306,32 @@ def test_table4_sets_halves_beside_the_published():
     assert table.loc[("ml-1m", "Student"), ("LightGCN", "recall@10", "published")] == "0.1456"
 
 
-def test_points_of_the_plane_by_hand():
-    study = study_of(**{"none": all_results()[2:4], "cd, tail": [result("cd")], "K = 2": [result("rd", 1)]})
-    points = unkd.points(study, {"cd, tail": "for the tail", "none": "as tuned"})
-    nan = pytest.approx(np.nan, nan_ok=True)
+def test_costs_are_medians_over_runs_by_hand():
+    def runs(method, *seconds):
+        return [replace(result(method, seed, per_epoch=x), epochs=10 * (seed + 1)) for seed, x in enumerate(seconds)]
 
-    def about(x):
-        return pytest.approx(x, abs=1e-5)
+    cost = both.cost(study_of(none=runs("none", 1.0, 2.0, 9.0), cd=runs("cd", 6.0, 3.0, 12.0)), ["cd"])
+    assert cost.to_dict("index") == {"CD": {"seconds / epoch": 6.0, "least": 3.0, "most": 12.0, "× Student": 3.0,
+                                            "epochs": 20.0, "seconds": 2.0}}
 
-    assert points.to_dict("records") == [
-        {"name": "CD, tail", "kind": "for the tail", "recall@10": 0.1, "recall@10 low": nan, "recall@10 high": nan,
-         "unpopular/recall@10": 0.02, "unpopular/recall@10 low": nan, "unpopular/recall@10 high": nan},
-        # 0.10 and 0.11: 0.005 times Student's t of one degree of freedom, 12.706
-        {"name": "Student", "kind": "as tuned", "recall@10": about(0.105), "recall@10 low": about(0.105 - 0.06353),
-         "recall@10 high": about(0.105 + 0.06353), "unpopular/recall@10": 0.04, "unpopular/recall@10 low": 0.04,
-         "unpopular/recall@10 high": 0.04}]
+
+def deciles_of(method, *of_seeds) -> list:
+    """A result for each seed of recall in the deciles 1, 2 and 10; NaN: nobody has any held out."""
+    return [result(method, seed, metrics={"recall@10": 9.0, "decile 1/recall@20": 9.0} | {
+        f"decile {n}/recall@10": x for n, x in zip((1, 2, 10), values)}) for seed, values in enumerate(of_seeds)]
+
+
+def test_recall_by_decile_by_hand():
+    """The differences go by seed: 0.3 and 0.1 in the first, no spread in the last."""
+    nan = float("nan")
+    study = study_of(none=deciles_of("none", (0.1, nan, 0.2), (0.5, nan, 0.3), (0.9, nan, 0.9)),
+                     unkd=deciles_of("unkd", (0.4, nan, 0.3), (0.6, nan, 0.4)))
+    plain, less = both.by_decile(study, ["unkd"]), both.by_decile(study, ["unkd"], less="none")
+    assert plain.index.tolist() == less.index.tolist() == [("unkd", 1), ("unkd", 10)]
+    assert plain["mean"].tolist() == pytest.approx([0.5, 0.35]) and less["mean"].tolist() == pytest.approx([0.2, 0.1])
+    expected = ttest_1samp([0.3, 0.1], 0).confidence_interval()
+    assert less.iloc[0, 1:].tolist() == pytest.approx([expected.low, expected.high])
+    assert less.iloc[1].tolist() == pytest.approx([0.1] * 3)
 
 
 def test_the_papers_methods_and_data_sets_are_ours():
@@ -399,10 +440,22 @@ def test_labels_are_drawn_in_the_scores_order():
     assert axis.get_xlabel() == "items"
 
 
+def test_deciles_are_drawn_side_by_side():
+    """Labels a little apart from each other, about their decile."""
+    study = study_of(none=deciles_of("none", (0.1, 0.2, 0.2)), unkd=deciles_of("unkd", (0.4, 0.3, 0.3)))
+    left, right = both.decile_panels({"all": both.by_decile(study, ["none", "unkd"]),
+                                      "one": both.by_decile(study, ["unkd"])}).axes
+    none, unkds = (container.lines[0] for container in left.containers)
+    assert none.get_xdata().tolist() == [0.75, 1.75, 9.75] and unkds.get_xdata().tolist() == [1.25, 2.25, 10.25]
+    assert none.get_ydata().tolist() == [0.1, 0.2, 0.2] and none.get_marker() != unkds.get_marker()
+    assert [axis.get_ylabel() for axis in (left, right)] == ["all", "one"]
+    assert [text.get_text() for text in right.get_legend().get_texts()] == ["UnKD"]
+
+
 def test_every_drawing_is_drawn_here():
     """A new one gets a test of its own."""
     tested = {"shares", "change_over_student", "score_against_popularity", "world_plane", "causal_graph", "cut_graph",
-              "drawn_pairs", "mixing", "discordant", "labels"}
+              "drawn_pairs", "mixing", "discordant", "labels", "decile_panels"}
     functions = [function for module in (unkd, mkd, both) for function in vars(module).values()
                  if inspect.isfunction(function) and function.__module__ == module.__name__]
     assert {f.__name__ for f in functions if inspect.signature(f).return_annotation is Figure} == tested

@@ -330,17 +330,47 @@ def test_pareto_front_by_hand():
     assert figures.pareto_front(points)[lambda front: front].index.tolist() == ["a", "b", "c", "e"]  # c and e are equal
 
 
+def test_points_of_the_plane_by_hand():
+    """A choice is a point of its method's, whose own name may have a comma."""
+    study = study_of(**{"none": all_results()[2:4], "rrd-top, tail": [result("cd")], "K = 2": [result("rd", 1)]})
+    points = figures.points(study, {"rrd-top, tail": "for the tail", "none": "as tuned"})
+    assert points.index.tolist() == ["RRD, no sampling, tail", "Student"] and points.index.name == "model"
+    nan = pytest.approx(np.nan, nan_ok=True)
+
+    def about(x):
+        return pytest.approx(x, abs=1e-5)
+
+    assert points.to_dict("records") == [
+        {"name": "RRD, no sampling", "kind": "for the tail", "recall@10": 0.1, "recall@10 low": nan,
+         "recall@10 high": nan, "unpopular/recall@10": 0.02, "unpopular/recall@10 low": nan,
+         "unpopular/recall@10 high": nan},
+        # 0.10 and 0.11: 0.005 times Student's t of one degree of freedom, 12.706
+        {"name": "Student", "kind": "as tuned", "recall@10": about(0.105), "recall@10 low": about(0.105 - 0.06353),
+         "recall@10 high": about(0.105 + 0.06353), "unpopular/recall@10": 0.04, "unpopular/recall@10 low": 0.04,
+         "unpopular/recall@10 high": 0.04}]
+
+
+PLANE = pd.DataFrame({"name": ["t", "a", "b", "c", "a"], "kind": ["teacher", "tuned", "tuned", "ours", "tail"],
+                      "recall@10": [0.9, 0.2, 0.1, 0.1, 0.15], "unpopular/recall@10": [0.9, 0.3, 0.25, 0.4, 0.35]},
+                     index=["t", "a", "b", "c", "a, tail"])
+
+
+def test_the_front_leaves_teachers_out():
+    """b is beaten by a, a's second choice by none."""
+    assert figures.front(PLANE).index.tolist() == ["c", "a, tail", "a"]
+
+
 def test_the_plane_draws_points_names_and_front():
-    """Teachers are drawn but not on the front; b is beaten by a."""
-    points = pd.DataFrame({"name": ["t", "a", "b", "c"], "kind": ["teacher", "tuned", "tuned", "ours"],
-                           "recall@10": [0.9, 0.2, 0.1, 0.1], "unpopular/recall@10": [0.9, 0.3, 0.25, 0.4]})
+    """Teachers are drawn but not on the front, which is stairs; the two points of a are joined, and named once."""
+    points = PLANE.copy()
     for metric, reach in (("recall@10", 0.01), ("unpopular/recall@10", 0.02)):
         points[f"{metric} low"], points[f"{metric} high"] = points[metric] - reach, points[metric] + reach
     axis = figures.plane(points).axes[0]
     assert axis.collections[0].get_offsets().tolist() == points[["recall@10", "unpopular/recall@10"]].values.tolist()
-    assert [line.get_xydata().tolist() for line in axis.lines if len(line.get_xydata())] == [[[0.1, 0.4], [0.2, 0.3]]]
+    lines = {line.get_drawstyle(): line.get_xydata().tolist() for line in axis.lines if len(line.get_xydata()) > 1}
+    assert lines == {"steps-pre": [[0.1, 0.4], [0.15, 0.35], [0.2, 0.3]], "default": [[0.2, 0.3], [0.15, 0.35]]}
     assert [text.get_text() for text in axis.texts if text.get_text()] == ["t", "a", "b", "c"]
-    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["teacher", "tuned", "ours"]
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["teacher", "tuned", "ours", "tail"]
     across, up = axis.containers[0].lines[2]
     np.testing.assert_allclose(across.get_segments()[1], [[0.19, 0.3], [0.21, 0.3]])
     np.testing.assert_allclose(up.get_segments()[1], [[0.2, 0.28], [0.2, 0.32]])
@@ -369,6 +399,15 @@ def test_a_sweep_over_factors_is_logarithmic(results):
     assert [figures.scale_of(x) for x in ([1, 2, 3, 4], [0, 1, 10], [1, 100])] == ["linear"] * 3
 
 
+def test_a_sweep_shades_what_it_is_told_to(results):
+    frame = pd.concat([study_of(results[2:4]).tidy().assign(x=x) for x in (1, 2, 3)])
+    first, second = figures.sweep({"K": frame, "μ": frame}, {}, rows={"recall@10": "Recall@10"},
+                                  spans={"K": {"best": (2, 3)}}).axes
+    (span,) = first.patches
+    assert (span.get_x(), span.get_x() + span.get_width()) == (2, 3) and not second.patches
+    assert "best" in [text.get_text() for text in second.get_legend().get_texts()]
+
+
 def test_dots_are_drawn_from_the_top_with_their_bounds():
     """And lines down from those that are named; no bar where a bound is NaN."""
     frame = pd.DataFrame({"mean": [0.2, 0.4], "low": [0.1, np.nan], "high": [0.4, np.nan]}, index=["a", "b"])
@@ -378,6 +417,14 @@ def test_dots_are_drawn_from_the_top_with_their_bounds():
     np.testing.assert_allclose(bars.get_segments()[0], [[0.1, 0], [0.4, 0]])
     assert [text.get_text() for text in axis.get_yticklabels()] == ["a", "b"] and axis.get_xlabel() == "Recall@10"
     assert [line.get_xdata()[0] for line in axis.lines if line.get_linestyle() == "--"] == [0.4]
+
+
+def test_dots_on_a_logarithmic_axis_have_plain_numbers():
+    frame = pd.DataFrame({"mean": [0.1, 4.0], "low": [0.1, 3.0], "high": [0.1, 5.0]}, index=["a", "b"])
+    figure = figures.dots({"seconds": frame}, log=True)
+    figure.canvas.draw()
+    (axis,) = figure.axes
+    assert axis.get_xscale() == "log" and {"0.2", "0.5", "1", "2"} <= {x.get_text() for x in axis.get_xticklabels()}
 
 
 def test_size_against_quality_draws_each_methods_means(results):

@@ -9,13 +9,14 @@ import pandas as pd
 import seaborn as sns
 from adjustText import adjust_text
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from ..methods import label_of
 from ..stats import interval
 from ..store import Result
 from .provenance import write_provenance
 from .reproduce import folder
-from .study import named
+from .study import Study, named
 
 COLOURS = {"popular": "#d1793c", "unpopular": "#3c78a8"}
 MARKS = "os^DvPX*"  # so that what has a colour is told apart in grey, too
@@ -81,6 +82,16 @@ def scale_of(values: Iterable[float]) -> str:
     return "log" if factors.std() / factors.mean() < steps.std() / steps.mean() else "linear"
 
 
+def points(study: Study, kinds: dict[str, str]) -> pd.DataFrame:
+    """Rows of ``plane``, of groups of a study. kinds: label → kind of point; "METHOD, choice" is a point of METHOD's.
+    The bounds are the 95 % interval's over seeds. Index: the labels as in tables."""
+    found = study.intervals(["recall@10", "unpopular/recall@10"], kinds)
+    found.columns = [f"{metric} {bound}".removesuffix(" mean") for metric, bound in found.columns]
+    found.insert(0, "kind", kinds)
+    found.insert(0, "name", [named(label.partition(",")[0]) for label in kinds])
+    return found.set_axis(pd.Index(map(named, kinds), name="model"))
+
+
 def pareto_front(points: pd.DataFrame) -> pd.Series:
     """True for rows on the Pareto front (both columns: larger is better)."""
     values = points.to_numpy()
@@ -88,20 +99,31 @@ def pareto_front(points: pd.DataFrame) -> pd.Series:
     return pd.Series(~beaten.any(1), index=points.index)
 
 
+def front(points: pd.DataFrame) -> pd.DataFrame:
+    """The rows of ``plane`` on the Pareto front of all but teachers, by Recall@10, lowest first."""
+    students = points[points["kind"] != "teacher"]
+    best = pareto_front(students[["recall@10", "unpopular/recall@10"]])
+    return students[best].sort_values("recall@10")
+
+
 def plane(points: pd.DataFrame) -> Figure:
     """Accuracy against fairness. points: columns name, kind, "recall@10", "unpopular/recall@10", one row per model, and
-    their bounds "recall@10 low", "recall@10 high", …, drawn as bars; the Pareto front of all but teachers is drawn."""
+    their bounds "recall@10 low", "recall@10 high", …, drawn as bars. A mark for each kind; rows of one name are joined,
+    and named at the first. The ``front`` is stairs, beyond which no student stands."""
     figure, axis = plt.subplots(figsize=(8.5, 5))
-    sns.scatterplot(points, x="recall@10", y="unpopular/recall@10", hue="kind", style="kind", s=90, ax=axis)
-    students = points[points["kind"] != "teacher"].set_index("name")[["recall@10", "unpopular/recall@10"]]
-    front = students[pareto_front(students)].sort_values("recall@10")
-    axis.plot(front["recall@10"], front["unpopular/recall@10"], color="grey", linewidth=1.2, zorder=0)
+    sns.scatterplot(points, x="recall@10", y="unpopular/recall@10", hue="kind", style="kind", s=90, ax=axis, zorder=3)
+    best = front(points)
+    axis.step(best["recall@10"], best["unpopular/recall@10"], where="pre", color="black", linewidth=1.4, zorder=1)
     axis.set(xlabel="Recall@10, all items", ylabel="Recall@10, unpopular items")
+    axis.grid(alpha=0.3)
     axis.legend(title="", loc="upper left", bbox_to_anchor=(1, 1))
     x, y = points["recall@10"], points["unpopular/recall@10"]
     across, up = (points[f"{metric} high"] - points[metric] for metric in (x.name, y.name))
-    axis.errorbar(x, y, up, across, fmt="none", ecolor="lightgrey", elinewidth=0.8, zorder=0)
-    names = [axis.text(*place, name, fontsize=9) for *place, name in zip(x, y, points["name"])]
+    axis.errorbar(x, y, up, across, fmt="none", ecolor="darkgrey", elinewidth=0.8, zorder=0)
+    for _, choices in points.groupby("name", sort=False):
+        axis.plot(choices[x.name], choices[y.name], color="grey", linestyle=":", linewidth=1, zorder=1)
+    first = points.drop_duplicates("name")
+    names = [axis.text(*place, name, fontsize=9) for *place, name in zip(first[x.name], first[y.name], first["name"])]
     # iter_lim, not time: the same each time
     adjust_text(names, x.to_numpy(), y.to_numpy(), ax=axis, expand=(1.25, 1.6), iter_lim=500,
                 arrowprops={"arrowstyle": "-", "color": "grey", "linewidth": 0.7})
@@ -120,7 +142,11 @@ def dots(panels: dict[str, pd.DataFrame], log: bool = False, lines: Iterable[str
                       markersize=5, capsize=3)
         for name, style in zip(lines, ("--", ":")):
             axis.axvline(value[frame.index.get_loc(name)], color="grey", linestyle=style, linewidth=1, zorder=0)
-        axis.set(xlabel=label, xscale="log" if log else "linear")
+        axis.set(xlabel=label)
+        if log:
+            axis.set_xscale("log")
+            axis.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}",
+                           minor_locator=NullLocator())
     axes[0, 0].invert_yaxis()
     return figure
 
