@@ -1,4 +1,4 @@
-"""MKD's studies of notebooks 6 and 7, and what its parts add; on results made by hand."""
+"""MKD's studies, what its parts add, and how labels are drawn; on results made by hand."""
 
 from dataclasses import replace
 
@@ -16,6 +16,44 @@ SMOKE = SCALES["smoke"]
 
 def settings(run) -> dict:
     return dict(run.settings)
+
+
+# study → the method's label, and label (of sweeps: before " = ") → the setting that differs
+VARIED = {mkd.nkd: ("NKD", {"no mixing": "mix", "the other mix": "mix", "users only": "on", "items only": "on",
+                            "N": "k", "α": "alpha"}),
+          mkd.cpd: ("CPD (both)", {"pair-wise only": "listwise", "list-wise only": "pairwise",
+                                   "random lists": "sampling", "products": "normalised"}),
+          mkd.sld: ("sld", {"γ": "gamma", "τ": "tau"})}
+
+
+@pytest.mark.parametrize("study", VARIED, ids=lambda study: study.__name__)
+def test_mkds_studies_vary_one_thing_at_a_time(study):
+    """Each group is the method as tuned but for one setting; one group of a sweep is as tuned."""
+    groups, (ours, settings) = study(SMOKE, ("synthetic",)).groups, VARIED[study]
+    tuned, met = groups[ours][0], {}
+    for label, (run, *_) in groups.items():
+        name, swept, _ = label.partition(" = ")
+        if setting := settings.get(name):
+            as_tuned = replace(run, settings=dict(run.settings) | {setting: dict(tuned.settings)[setting]})
+            assert as_tuned == tuned and (swept or run != tuned), label
+            met.setdefault(name, []).append(run)
+    assert met.keys() == settings.keys()
+    assert all(len(runs) == 1 or (tuned in runs and len(set(runs)) == len(runs) > 2) for runs in met.values())
+
+
+def test_every_run_of_mkds_studies_is_on_mkds_split():
+    for study in (mkd.nkd, mkd.cpd, mkd.sld, mkd.mkd):
+        groups = study(SCALES["laptop"], ("ml-100k",)).groups
+        assert {run.split for group in groups.values() for run in group} == {SCALES["laptop"].mkd_split}
+
+
+def test_nkds_study_tells_the_layers_apart_on_lightgcn():
+    """Where they are two: NKD as it is, of the propagated embeddings, against the same of the input's."""
+    groups = mkd.nkd(SMOKE, ("synthetic",)).groups
+    (ours,), (of_input,) = groups["LightGCN, NKD"], groups["LightGCN, NKD of the input"]
+    assert {run.backbone for label, group in groups.items() if "LightGCN" in label for run in group} == {"lightgcn"}
+    assert dict(ours.settings)["layer"] == "output"
+    assert of_input == replace(ours, settings=dict(ours.settings) | {"layer": "input"})
 
 
 def test_slds_readings_are_trained_as_often_as_sld_and_with_what_was_tuned_for_it():
@@ -90,3 +128,14 @@ def test_what_parts_add_is_claimed_on_average_and_on_top_of_both_others():
     assert found == {key: pytest.approx(value, abs=0.03) for key, value in expected.items()}
     assert (claims["verdict"] == "holds").all() and (claims["seeds"] == 2).all()
     assert verdicts(claims).startswith("ndcg@10: with NKD, on average, above without: holds (+0.")
+
+
+def test_labels_are_drawn_in_the_scores_order():
+    """A panel of dots for each, and the first one's again in the others."""
+    distributions = {"γ = 1": np.array([0.2, 0.5, 0.3]), "γ = 0": np.array([0.1, 0.1, 0.8])}
+    figure = mkd.labels(np.array([1.0, 3.0, 2.0]), distributions, "items")
+    first, second = ([line.get_xydata().tolist() for line in axis.lines] for axis in figure.axes)
+    teacher, student = [[1, 0.5], [2, 0.3], [3, 0.2]], [[1, 0.1], [2, 0.8], [3, 0.1]]
+    assert first == [teacher] and second == [teacher, student]
+    assert {line.get_linestyle() for axis in figure.axes for line in axis.lines} == {"None"}
+    assert [axis.get_title() for axis in figure.axes] == ["γ = 1", "γ = 0"] and figure.get_supxlabel() == "items"

@@ -43,35 +43,6 @@ class Own(OnLists):
 
 # -------------------------------------------------------------------------------------------------------------- studies
 
-# study → the method's label, and label (of sweeps: before " = ") → the setting that differs
-VARIED = {mkd.nkd: ("NKD", {"no mixing": "mix", "the other mix": "mix", "users only": "on", "items only": "on",
-                            "K": "k", "α": "alpha"}),
-          mkd.cpd: ("CPD (both)", {"pair-wise only": "listwise", "list-wise only": "pairwise",
-                                   "random lists": "sampling"}),
-          mkd.sld: ("sld", {"γ": "gamma", "τ": "tau"})}
-
-
-@pytest.mark.parametrize("study", VARIED, ids=lambda study: study.__name__)
-def test_mkds_studies_vary_one_thing_at_a_time(study):
-    """Each group is the method as tuned but for one setting; one group of a sweep is as tuned."""
-    groups, (ours, settings) = study(SCALES["smoke"], ("synthetic",)).groups, VARIED[study]
-    tuned, met = groups[ours][0], {}
-    for label, (run, *_) in groups.items():
-        name, swept, _ = label.partition(" = ")
-        if setting := settings.get(name):
-            as_tuned = replace(run, settings=dict(run.settings) | {setting: dict(tuned.settings)[setting]})
-            assert as_tuned == tuned and (swept or run != tuned), label
-            met.setdefault(name, []).append(run)
-    assert met.keys() == settings.keys()
-    assert all(len(runs) == 1 or (tuned in runs and len(set(runs)) == len(runs) > 2) for runs in met.values())
-
-
-def test_every_run_of_mkds_studies_is_on_mkds_split():
-    for study in (mkd.nkd, mkd.cpd, mkd.sld, mkd.mkd):
-        groups = study(SCALES["laptop"], ("ml-100k",)).groups
-        assert {run.split for group in groups.values() for run in group} == {SCALES["laptop"].mkd_split}
-
-
 def test_unkds_ablations_hold_its_sweeps_and_second_choices():
     study = unkd.ablations(SCALES["laptop"], ("ml-100k",))
     tuned, few = study.groups["unkd"], SCALES["laptop"].few
@@ -386,30 +357,21 @@ def test_drawn_pairs_stand_where_their_items_do():
 def test_mixing_draws_points_neighbours_and_mixtures():
     points, neighbours = np.array([[0.0, 0], [1, 1], [2, 0], [50, 50]]), np.array([1, 2])
     mixtures = {"soft": np.array([[0.5, 0.5], [0.7, 0.1]]), "hard": np.array([[1.0, 0.0]])}
-    figure = mkd.mixing(points, 0, neighbours, mixtures)
+    figure = mkd.mixing(points, (0.25, 0.125), 0, neighbours, mixtures)
     assert [axis.get_title() for axis in figure.axes] == ["soft", "hard"]
     for axis, mixed in zip(figure.axes, mixtures.values()):
         drawn = {part.get_label(): part.get_offsets().tolist() for part in axis.collections}
         assert drawn["mixed"] == mixed.tolist() and drawn["its neighbours"] == points[neighbours].tolist()
-        assert drawn["the item"] == [[0, 0]] and axis.collections[0].get_offsets().tolist() == points.tolist()
+        assert drawn["the item"] == [[0, 0]] and drawn["other items"] == points.tolist()
         assert axis.get_xlim()[1] < 5  # cut to what is near
-
-
-def test_labels_are_drawn_in_the_scores_order():
-    """A panel of dots for each, and the first one's again in the others."""
-    distributions = {"γ = 1": np.array([0.2, 0.5, 0.3]), "γ = 0": np.array([0.1, 0.1, 0.8])}
-    figure = mkd.labels(np.array([1.0, 3.0, 2.0]), distributions, "items")
-    first, second = ([line.get_xydata().tolist() for line in axis.lines] for axis in figure.axes)
-    teacher, student = [[1, 0.5], [2, 0.3], [3, 0.2]], [[1, 0.1], [2, 0.8], [3, 0.1]]
-    assert first == [teacher] and second == [teacher, student]
-    assert {line.get_linestyle() for axis in figure.axes for line in axis.lines} == {"None"}
-    assert [axis.get_title() for axis in figure.axes] == ["γ = 1", "γ = 0"] and figure.get_supxlabel() == "items"
+        assert axis.get_xlabel() == "first direction (25% of the variance)"
+    assert figure.axes[0].get_ylabel() == "second direction (12%)"
 
 
 def test_every_drawing_is_drawn_here():
     """A new one gets a test of its own."""
     tested = {"shares", "change_over_student", "score_against_popularity", "world_plane", "causal_graph", "cut_graph",
-              "drawn_pairs", "mixing", "labels", "decile_panels"}
+              "drawn_pairs", "mixing", "discordant", "labels", "decile_panels"}
     functions = [function for module in (unkd, mkd, both) for function in vars(module).values()
                  if inspect.isfunction(function) and function.__module__ == module.__name__]
     assert {f.__name__ for f in functions if inspect.signature(f).return_annotation is Figure} == tested

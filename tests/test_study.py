@@ -439,12 +439,6 @@ def test_size_against_quality_draws_each_methods_means_and_intervals(results):
     assert [line.get_ydata()[0] for line in axis.lines if line.get_label() == "teacher"] == [0.4]
 
 
-def test_heat_maps_share_one_scale():
-    figure = figures.heat_maps({"a": np.eye(3) / 4, "b": np.full((3, 3), 0.5)}, "share")
-    assert [axis.collections[0].get_clim() for axis in figure.axes[:2]] == [(0, 0.5), (0, 0.5)]
-    assert figure.axes[0].collections[0].get_array().reshape(3, 3)[0].tolist() == [0.25, 0, 0]
-
-
 def test_curves_draw_every_results_history():
     """Of both results of a label in one colour and mark, named once; a panel for a name, and one for a function."""
     rows = [{"epoch": 5, "loss": 0.4, "x": [1]}, {"epoch": 10, "loss": 0.3, "x": [2]}]

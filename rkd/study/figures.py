@@ -177,21 +177,6 @@ def searched(curves: dict[str, pd.Series]) -> Figure:
     return figure
 
 
-def heat_maps(matrices: dict[str, np.ndarray], label: str) -> Figure:
-    """Square matrices [G, G] side by side, in one scale of colour; G groups of a ranking, the best first."""
-    top = max(np.max(matrix) for matrix in matrices.values())
-    figure, axes = plt.subplots(1, len(matrices), figsize=(4.2 * len(matrices) + 1, 4), squeeze=False, sharey=True,
-                                layout="constrained")
-    for axis, (name, matrix) in zip(axes[0], matrices.items()):
-        groups = range(1, len(matrix) + 1)
-        sns.heatmap(matrix, vmin=0, vmax=top, cmap="rocket_r", square=True, ax=axis, cbar=False, xticklabels=groups,
-                    yticklabels=groups)
-        axis.set(title=name, xlabel="tenth of the teacher's ranking")
-    axes[0, 0].set_ylabel("tenth of the teacher's ranking")
-    figure.colorbar(axes[0, -1].collections[0], ax=axes, label=label, shrink=0.8)
-    return figure
-
-
 def size_against_quality(frame: pd.DataFrame, teacher: pd.Series, rows: dict[str, str] = OVERALL) -> Figure:
     """Metrics against the student's size, marks and a line per method, the teacher a dashed one; the bars are 95 %
     intervals over seeds, where there are several. frame: tidy; teacher: metric → value."""

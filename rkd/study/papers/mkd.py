@@ -4,15 +4,18 @@
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.figure import Figure
 
 from ... import methods, stats
 from ...run import Run
+from ...store import Result
 from ..figures import COLOURS
 from ..scales import Scale
 from ..study import Study
@@ -57,7 +60,10 @@ def nkd(scale: Scale, datasets: Sequence[str]) -> Study:
               "no mixing": runs(settings={"mix": "none"}),
               "the other mix": runs(settings={"mix": "hard" if tuned["mix"] == "soft" else "soft"}),
               "users only": runs(settings={"on": "users"}), "items only": runs(settings={"on": "items"})}
-    return Study(groups | sweep("K", "k", (1, 5, 20)) | sweep("α", "alpha", (0.25, 0.75)))
+    groups |= {f"LightGCN, {label}": runs(method, backbone="lightgcn") for label, method in
+               (("teacher", "teacher"), ("plain student", "none"), ("NKD", "nkd"))}
+    groups["LightGCN, NKD of the input"] = runs(backbone="lightgcn", settings={"layer": "input"})
+    return Study(groups | sweep("N", "k", (1, 5, 20)) | sweep("α", "alpha", (0.3, 0.5, 0.7, 0.9)))
 
 
 def cpd(scale: Scale, datasets: Sequence[str]) -> Study:
@@ -114,6 +120,33 @@ def lightgcn(study: Study) -> Study:
 
 # ------------------------------------------------------------------------------------------------------------- tables
 
+PAIRS = {"all pairs": None, "first tenth": 0, "second tenth": 1}  # within which tenth of the teacher's ranking
+AFTER = {"cosines": "cosine_inconsistency", "products": "inconsistency"}  # what scores after the projection → history
+
+
+def discordance(result: Result, after: str = "cosines") -> np.ndarray:
+    """The share of discordant pairs by tenths of the teacher's ranking, [10, 10], with the model that was kept."""
+    return np.array(kept(result)[f"{AFTER[after]}_by_rank"])
+
+
+def with_discordance(study: Study) -> Study:
+    """A computed study whose results of CPD have further metrics, such as "cosines, first tenth": the share of pairs
+    that are discordant between the scores before the projection and after it, with the model that was kept."""
+    def measured(result):
+        if AFTER["cosines"] not in kept(result):
+            return result
+        return replace(result, metrics=result.metrics | {
+            f"{after}, {pairs}": kept(result)[name] if tenth is None else discordance(result, after)[tenth, tenth]
+            for after, name in AFTER.items() for pairs, tenth in PAIRS.items()})
+
+    return Study(study.groups, {label: list(map(measured, group)) for label, group in study.results.items()})
+
+
+def kept(result: Result) -> dict:
+    """What the history says of the epoch whose model was kept."""
+    return next(row for row in result.history if row["epoch"] == result.best_epoch)
+
+
 def gains(study: Study, part: str, metric: str = "ndcg@10") -> dict[str, np.ndarray]:
     """What a part adds to a metric on top of each combination without it: label → differences [seeds, users]."""
     label_of = {frozenset(on): label for label, on in COMBINATIONS.items()}
@@ -135,22 +168,46 @@ def additions(study: Study, metrics: Sequence[str]) -> pd.DataFrame:
 
 # ----------------------------------------------------------------------------------------------------------- drawings
 
-def mixing(points: np.ndarray, own: int, neighbours: np.ndarray, mixtures: dict[str, np.ndarray]) -> Figure:
-    """NKD on a picture, a panel for each way to mix: points [n, 2], the entity ``own`` and its neighbours among them,
-    and what became of it when mixed, [m, 2] for each name in ``mixtures``."""
+def mixing(points: np.ndarray, explained: Sequence[float], own: int, neighbours: np.ndarray,
+           mixtures: dict[str, np.ndarray]) -> Figure:
+    """NKD on a picture, a panel for each way to mix: points [n, 2] along two directions, the share of the variance that
+    each of them explains, the entity ``own`` and its neighbours among the points, and what became of it when mixed,
+    [m, 2] for each name in ``mixtures``."""
     figure, axes = plt.subplots(1, len(mixtures), figsize=(4.6 * len(mixtures), 4), squeeze=False, sharex=True,
-                                sharey=True)
+                                sharey=True, layout="constrained")
+    near = np.concatenate([points[neighbours], *mixtures.values(), points[[own]]])
+    low, high = near.min(0), near.max(0)
+    margin = 0.15 * (high - low).max()
     for axis, (name, mixed) in zip(axes[0], mixtures.items()):
-        axis.scatter(*points.T, s=5, color="lightgrey", linewidths=0, rasterized=True)
-        axis.scatter(*mixed.T, s=10, color=COLOURS["popular"], alpha=0.6, linewidths=0, label="mixed")
+        axis.scatter(*points.T, s=6, color="grey", linewidths=0, rasterized=True, label="other items")
+        axis.scatter(*mixed.T, s=14, color=COLOURS["popular"], marker="x", linewidths=0.8, label="mixed")
         axis.scatter(*points[neighbours].T, s=60, color=COLOURS["unpopular"], marker="^", label="its neighbours")
-        axis.scatter(*points[own], s=90, color="black", marker="*", label="the item")
-        axis.set(title=name, xticks=[], yticks=[])
-        reach = np.concatenate([points[neighbours], mixed, points[[own]]])
-        low, high = reach.min(0), reach.max(0)
-        margin = 0.25 * (high - low).max()
-        axis.set(xlim=(low[0] - margin, high[0] + margin), ylim=(low[1] - margin, high[1] + margin))
+        axis.scatter(*points[own], s=110, color="black", marker="*", label="the item")
+        axis.set(title=name, xlim=(low[0] - margin, high[0] + margin), ylim=(low[1] - margin, high[1] + margin),
+                 xlabel=f"first direction ({explained[0]:.0%} of the variance)")
+    axes[0, 0].set_ylabel(f"second direction ({explained[1]:.0%})")
     axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def discordant(maps: dict[str, np.ndarray]) -> Figure:
+    """Shares of discordant pairs, two matrices [G, G] by groups of a ranking, the best first, in percent, and what the
+    second has more than the first. As they are symmetric, one triangle each."""
+    (first, a), (second, b) = maps.items()
+    panels = {first: 100 * a, second: 100 * b, f"{second} − {first}": 100 * (b - a)}
+    figure, axes = plt.subplots(1, 3, figsize=(14, 4.6), sharey=True, layout="constrained")
+    most, change = max(100 * a.max(), 100 * b.max()), max(abs(panels[f"{second} − {first}"]).max(), 1)
+    for axis, (title, values) in zip(axes, panels.items()):
+        differs = axis is axes[-1]
+        groups = range(1, len(values) + 1)
+        sns.heatmap(values, mask=np.triu(np.ones_like(values), 1) > 0, annot=True, fmt="+.0f" if differs else ".0f",
+                    annot_kws={"size": 8}, cmap="vlag" if differs else "rocket_r", vmin=-change if differs else 0,
+                    vmax=change if differs else most, square=True, cbar=False, ax=axis, xticklabels=groups,
+                    yticklabels=groups)
+        axis.set(title=title, xlabel="tenth of the teacher's ranking")
+        axis.tick_params(axis="y", rotation=0)
+        axis.grid(visible=False)
+    axes[0].set_ylabel("tenth of the teacher's ranking")
     return figure
 
 
