@@ -109,13 +109,6 @@ def test_names_in_tables():
     assert all(named(name) == method.label == label_of(name) for name, method in METHODS.items())
 
 
-def test_costs_are_medians_over_the_plain_students():
-    study = study_of(none=[result("none", s, per_epoch=t) for s, t in ((0, 1.0), (1, 2.0), (2, 30.0))],
-                     rd=[result("rd", s, per_epoch=t) for s, t in ((0, 5.0), (1, 3.0), (2, 0.1))])
-    assert study.costs(["rd", "none"]).to_dict() == {"RD": 1.5, "Student": 1.0}
-    assert study.costs(["none"], unit="rd").to_dict() == {"Student": pytest.approx(2 / 3)}
-
-
 def users(method, values, seeds=(0, 1), **where):
     """Results of two seeds whose users' recall is this, ± 0.1."""
     return [result(method, seed, by_user={"recall@10": [v + 0.1 - 0.2 * seed for v in values], "ndcg@10": values},
@@ -452,10 +445,3 @@ def test_curves_draw_every_results_history():
         assert lines[0].get_marker() == lines[1].get_marker() != lines[2].get_marker()
     assert [axis.get_ylabel() for axis in figure.axes] == ["the loss", "x"]
     assert [text.get_text() for text in figure.axes[1].get_legend().get_texts()] == ["CD", "two"]
-
-
-def test_bars_are_drawn_in_order_from_the_top():
-    axis = figures.bars(pd.Series({"RD": 1.5, "CD": 2.25}), "seconds").axes[0]
-    assert [bar.get_width() for bar in axis.patches] == [1.5, 2.25] and axis.yaxis_inverted()
-    assert [text.get_text() for text in axis.get_yticklabels()] == ["RD", "CD"] and axis.get_xlabel() == "seconds"
-    assert [text.get_text() for text in axis.texts] == ["1.50", "2.25"]

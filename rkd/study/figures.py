@@ -193,14 +193,3 @@ def size_against_quality(frame: pd.DataFrame, teacher: pd.Series, rows: dict[str
         axis.minorticks_off()
     axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1, 1))
     return figure
-
-
-def bars(values: pd.Series, label: str) -> Figure:
-    """Horizontal bars, one for each name of the index, in its order."""
-    figure, axis = plt.subplots(figsize=(6.5, 0.36 * len(values) + 1))
-    drawn = axis.barh(values.index, values, color=COLOURS["unpopular"])
-    axis.bar_label(drawn, fmt="{:.2f}", padding=3, fontsize=9)
-    axis.set(xlabel=label)
-    axis.invert_yaxis()
-    axis.grid(axis="y", visible=False)
-    return figure
