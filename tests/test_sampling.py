@@ -53,7 +53,7 @@ def test_a_user_with_everything_has_no_negative():
     dense = np.eye(4, 3, dtype=bool)
     dense[2] = True
     full = interactions_of(dense)
-    for ids, name in ((None, "2"), (np.array(["ann", "bob", "cid", "dan"]), "cid")):
+    for ids, name in ((None, "2"), (np.array(["ann", "bob", "cid", "dan"]), "'cid'")):
         with pytest.raises(ValueError, match=f"^user {name} interacted with all 3 items"):
             NegativeSampler(replace(full, user_ids=ids))
 
