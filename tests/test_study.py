@@ -274,7 +274,7 @@ def test_tables_are_utf_8_whatever_the_locale(results, tmp_path, monkeypatch):
 
 # ----------------------------------------------------------------------------------------------------------- provenance
 
-@pytest.mark.parametrize("field", ["split", "fingerprint", "device", "torch", "instructions"])
+@pytest.mark.parametrize("field", ["split", "fingerprint", "device", "torch"])
 def test_results_that_do_not_belong_together_make_no_table_and_no_figure(results, field, tmp_path, monkeypatch):
     monkeypatch.setenv("RKD_FIGURES", str(tmp_path))
     results[3] = replace(results[3], provenance=results[3].provenance | {field: "other"})
@@ -284,6 +284,14 @@ def test_results_that_do_not_belong_together_make_no_table_and_no_figure(results
     with pytest.raises(ValueError, match=mixed):
         figures.save_figure(unkd.causal_graph(), "f", "laptop", results)
     assert not list((tmp_path / "laptop").iterdir())
+
+
+def test_several_kinds_of_processor_are_named(results):
+    """As where machines of both makers computed a table's runs."""
+    (kept,) = provenance_of(results)["data"].values()
+    results[3] = replace(results[3], provenance=results[3].provenance | {"instructions": "avx2, Intel"})
+    (found,) = provenance_of(results)["data"].values()
+    assert found == kept | {"instructions": f"{kept['instructions']} and avx2, Intel"}
 
 
 def test_provenance_tells_settings_apart(results):
