@@ -52,7 +52,7 @@ def write(results: Iterable[Result], folder: Path, log=print) -> None:
         effects = result.effects if run.dataset == "synthetic-world" else None
         rows.append({"key": result.key, "metrics_key": metrics_key(), "run": _spec(run),
                      "metrics": json.dumps(result.metrics), "valid_metrics": json.dumps(result.valid_metrics),
-                     "history": json.dumps(brief(result.history)), "best_epoch": result.best_epoch,
+                     "history": json.dumps(brief(result.history, result.best_epoch)), "best_epoch": result.best_epoch,
                      "epochs": result.epochs, "seconds": result.seconds,
                      "seconds_per_epoch": result.seconds_per_epoch, "provenance": json.dumps(result.provenance),
                      "weights": result.weights, "effects": json.dumps(effects)} | row)
@@ -84,10 +84,12 @@ def size(folder: Path) -> float:
     return sum(path.stat().st_size for path in folder.iterdir()) / 1e6
 
 
-def brief(history: list[dict]) -> list[dict]:
-    """A history without what is no single number, save in the last row; numbers of six digits, save there."""
-    return [{name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in row.items()
-             if isinstance(value, (int, float))} for row in history[:-1]] + history[-1:]
+def brief(history: list[dict], best_epoch: int) -> list[dict]:
+    """A history, whole in the row of the epoch that was kept and in the last; elsewhere without what is no single
+    number, and in six digits."""
+    return [row if row is history[-1] or row["epoch"] == best_epoch else {
+        name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in row.items()
+        if isinstance(value, (int, float))} for row in history]
 
 
 def _spec(run: Run) -> str:

@@ -96,8 +96,10 @@ def test_what_is_not_known_of_each_user_is_refused(recorded):
 
 
 def test_a_brief_history():
-    rows = [{"epoch": 5, "loss": 0.123456789, "map": [[1.0]]}, {"epoch": 9, "loss": 0.987654321, "map": [[2.0]]}]
-    assert brief(rows) == [{"epoch": 5, "loss": 0.123457}, rows[1]] and brief([]) == []
+    """Nothing but numbers, of six digits, save of the epoch that was kept and of the last."""
+    rows = [{"epoch": epoch, "loss": epoch / 9, "map": [[1.0 / epoch]]} for epoch in (5, 10, 15, 20)]
+    assert brief(rows, 10) == [{"epoch": 5, "loss": 0.555556}, rows[1], {"epoch": 15, "loss": 1.66667}, rows[3]]
+    assert brief([], 0) == []
 
 
 # ------------------------------------------------------------------------------------------------------ there and back
@@ -110,7 +112,7 @@ def test_a_study_comes_from_records_as_from_training(recorded, unavailable):
     for before, after in zip(study, again):
         for name in ("key", "metrics", "valid_metrics", "best_epoch", "epochs", "seconds", "provenance", "weights"):
             assert repr(getattr(after, name)) == repr(getattr(before, name))
-        assert after.history == brief(before.history)
+        assert after.history == brief(before.history, before.best_epoch)
         assert after.run == before.run and after.changed == []
         with pytest.raises(NotRecorded, match="records hold no models, so that of .* is not here"):
             _ = after.model

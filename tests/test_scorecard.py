@@ -160,7 +160,7 @@ def made_up(groups, rng):
             by_user = {name: rng.random(20).tolist() for name in names}
             one = result("rd", metrics={name: float(np.mean(values)) for name, values in by_user.items()},
                          by_user=by_user, per_epoch=1 + rng.random())
-            one.run, one.history = run, [{"inconsistency": rng.random()}]
+            one.run, one.history = run, [{"epoch": 1, "cosine_inconsistency": rng.random()}]
             one.effects = {"popularity": rng.random()}
             results[label].append(one)
     return results

@@ -12,24 +12,25 @@ PACKAGES = ("torch", "numpy", "pandas", "matplotlib", "seaborn")
 
 
 def provenance_of(results: list[Result], divisions: bool = False) -> dict:
-    """What the results have in common, for the file beside the table or figure made of them. divisions: each row keeps
+    """What the results have in common, for the file beside the table or figure made of them. Where several machines
+    computed them, "instructions" names every kind of processor, "avx2, AMD and avx2, Intel". divisions: each row keeps
     to one split, but not all rows to the same.
 
-    Raises ValueError where two results on one data set differ in pairs, split, kind of device, instruction set or
-    release of torch.
+    Raises ValueError where two results on one data set differ in pairs, split, kind of device or release of torch.
     """
-    common = {}
+    common, kinds = {}, {}
     for result in results:
-        where = {k: result.provenance[k] for k in ("split", "fingerprint", "device", "torch", "instructions")}
+        where = {k: result.provenance[k] for k in ("split", "fingerprint", "device", "torch")}
         name = result.provenance["data"] + (f", {where['split']}" if divisions else "")
         first = common.setdefault(name, where)
+        kinds.setdefault(name, set()).add(result.provenance["instructions"])
         if first != where:
             differs = ", ".join(f"{k}: {first[k]!r} and {where[k]!r}" for k in where if first[k] != where[k])
             raise ValueError(f"results of mixed provenance on {result.provenance['data']} ({differs}): "
                              "a table must come from one data set, one split and one kind of machine")
     changed = sorted({module for r in results for module in getattr(r, "changed", ())})
     return {
-        "data": common,
+        "data": {name: where | {"instructions": " and ".join(sorted(kinds[name]))} for name, where in common.items()},
         "commits": sorted({r.provenance["commit"] + ("+dirty" if r.provenance["dirty"] else "") for r in results}),
         "settings": sha256(" ".join(sorted({r.key for r in results})).encode()).hexdigest()[:16],
         "runs": len({r.key for r in results}),

@@ -78,7 +78,7 @@ def scorecard(studies: dict, claims: Sequence[Claim] = CLAIMS) -> pd.DataFrame:
 def in_words(statement: Statement) -> str:
     """"recall@10: UnKD above RD"; of two metrics "Teacher's aplt@10 below Teacher's held_out/aplt"."""
     ours, direction, theirs, metric = statement
-    parts = (label.removeprefix("LightGCN ").partition(" × ") for label in (ours, theirs))
+    parts = (label.removeprefix("LightGCN").lstrip(", ").partition(" × ") for label in (ours, theirs))
     one, other = (named(method) + times + factor for method, times, factor in parts)
     if isinstance(metric, str):
         return f"{metric}: {one} {direction} {other}"
