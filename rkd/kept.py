@@ -1,6 +1,7 @@
 """What is kept of a model's lists: of an item only its class (popular, unpopular, never trained on), of a list which
 places are hits. The metrics of metrics.py that need no more are computed from that as they are from the model."""
 
+import re
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -99,12 +100,14 @@ class ByUser(Mapping):
     def __contains__(self, name) -> bool:
         if name in [*self]:
             return True
-        if name.partition("@")[0] in OF_LISTS:
+        metric = name.partition("@")[0]
+        if metric in OF_LISTS or re.sub(r"\d+", "#", metric) not in METRICS:  # no model tells it of each user either
             return False
         raise NotRecorded(f"{name} of each user is not in the records, its mean alone")
 
     def __getitem__(self, name: str) -> Tensor:
-        name in self  # noqa: B015 (raises)
+        if name not in self:
+            raise KeyError(name)
         found = restored(self.row, self.held)
         if name == "users":
             return found.users

@@ -85,11 +85,10 @@ def size(folder: Path) -> float:
 
 
 def brief(history: list[dict], best_epoch: int) -> list[dict]:
-    """A history, whole in the row of the epoch that was kept and in the last; elsewhere without what is no single
-    number, and in six digits."""
-    return [row if row is history[-1] or row["epoch"] == best_epoch else {
-        name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in row.items()
-        if isinstance(value, (int, float))} for row in history]
+    """A history, its numbers in six digits but in the row of the epoch that was kept."""
+    return [row if row["epoch"] == best_epoch else {
+        name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in row.items()}
+        for row in history]
 
 
 def _spec(run: Run) -> str:

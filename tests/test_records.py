@@ -90,15 +90,17 @@ def test_every_metric_of_a_user_comes_from_what_is_kept(n_items):
 def test_what_is_not_known_of_each_user_is_refused(recorded):
     result = Records(recorded[1]).result(tiny())
     assert all(f"{name}@10" not in result.by_user for name in OF_LISTS)  # known as a mean alone, in models too
+    assert "inconsistency" not in result.by_user  # nor is a number of the run itself
     for name in ("arp@10", "decile 3/recall@20"):
         with pytest.raises(NotRecorded, match=f"{name} of each user is not in the records, its mean alone"):
             rkd.stats.by_seed([result], name)
 
 
 def test_a_brief_history():
-    """Nothing but numbers, of six digits, save of the epoch that was kept and of the last."""
-    rows = [{"epoch": epoch, "loss": epoch / 9, "map": [[1.0 / epoch]]} for epoch in (5, 10, 15, 20)]
-    assert brief(rows, 10) == [{"epoch": 5, "loss": 0.555556}, rows[1], {"epoch": 15, "loss": 1.66667}, rows[3]]
+    """Numbers of six digits, save of the epoch that was kept."""
+    rows = [{"epoch": epoch, "loss": epoch / 9, "map": [[0.1234]]} for epoch in (5, 10, 15)]
+    assert brief(rows, 10) == [{"epoch": 5, "loss": 0.555556, "map": [[0.1234]]}, rows[1],
+                               {"epoch": 15, "loss": 1.66667, "map": [[0.1234]]}]
     assert brief([], 0) == []
 
 

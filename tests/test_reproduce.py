@@ -55,7 +55,7 @@ def test_help_needs_no_environment():
     done = shell("--help")
     assert done.returncode == 0 and done.stderr == ""
     for word in ("--scale", "--only", "--list", "--jobs", "check", "test", "tune", "exercises", "lock", "RKD_DATA",
-                 "RKD_CACHE", "RKD_FIGURES", "RKD_TORCH_INDEX"):
+                 "--from-records", "record", "verify", "RKD_RECORDS", "RKD_CACHE", "RKD_FIGURES", "RKD_TORCH_INDEX"):
         assert word in done.stdout
 
 
