@@ -67,7 +67,7 @@ def test_list_needs_no_environment():
 
 @pytest.mark.parametrize("arguments, said", [
     (["--fast"], "unrecognized arguments: --fast; the options are --help, --scale, --only, --list, --jobs, "
-                 "--cluster\n"),
+                 "--cluster, --from-records\n"),
     (["figures"], "unrecognized arguments: figures"),
     (["--scale", "huge"], "'huge' (choose from 'smoke', 'laptop', 'paper')"),
     (["--only", "unkd-table99"], "'unkd-table99'; the names are unkd-table1, "),
@@ -179,7 +179,13 @@ def test_promised_products(tmp_path, monkeypatch, capsys):
     (tmp_path / "smoke").mkdir()
 
     def run(*writes: str) -> None:
-        monkeypatch.setattr(reproduce, "execute", lambda *_: [(tmp_path / "smoke" / name).touch() for name in writes])
+        def execute(*_):
+            for name in writes:
+                (tmp_path / "smoke" / name).touch()
+            nbformat.write(new_notebook(), tmp_path / "executed.ipynb")
+            return tmp_path / "executed.ipynb"
+
+        monkeypatch.setattr(reproduce, "execute", execute)
         regenerate("toy.ipynb", ["table", "figure", "other"], "smoke", None)
 
     with pytest.raises(ReproduceError, match=r"toy\.ipynb ran, but did not write other into "):
