@@ -16,6 +16,7 @@ from .provenance import write_provenance
 from .reproduce import folder
 
 COLOURS = {"popular": "#d1793c", "unpopular": "#3c78a8"}
+MARKS = [*zip("osD^vPX<>hpd8H*", sns.color_palette("colorblind", 15))]  # marker and colour of a legend's first, second, …
 
 
 def use_style() -> None:
@@ -94,10 +95,11 @@ def plane(points: pd.DataFrame) -> Figure:
 
 
 def curves(histories: dict[str, list[dict]], value: str, label: str) -> Figure:
-    """A value of the training history over epochs, a line for each name."""
+    """A value of the training history over epochs, a line for each name, told apart by marks as well."""
     figure, axis = plt.subplots(figsize=(6.5, 3.6))
-    for name, history in histories.items():
-        axis.plot([row["epoch"] for row in history], [row[value] for row in history], label=name)
+    for (name, history), (marker, colour) in zip(histories.items(), MARKS):
+        axis.plot([row["epoch"] for row in history], [row[value] for row in history], label=name, color=colour,
+                  marker=marker, markevery=0.15)
     axis.set(xlabel="epoch", ylabel=label, ylim=(0, None))
     axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return figure
