@@ -13,7 +13,7 @@ import rkd
 from rkd.__main__ import main
 from rkd.evaluate import METRICS as MEASURED
 from rkd.store import key_of
-from rkd.study.papers import both, mkd, unkd
+from rkd.study.papers import RIVALS, both, mkd, unkd
 from rkd.study.plan import STUDIES, plan, searches_of, shard
 from rkd.study.plan import runs_of as planned_runs
 from rkd.study.reproduce import ROOT
@@ -40,7 +40,7 @@ def test_every_run_stands_once_with_its_notebooks():
     for of in keys.values():
         for key, run in of.items():
             assert found[key].items() >= run.as_dict().items() and found[key]["label"] == str(run)
-    assert {row["method"] for row in rows if "02_unkd" in row["notebooks"]} == set(unkd.COMPARED)
+    assert {row["method"] for row in rows if "02_unkd" in row["notebooks"]} == {*unkd.COMPARED, *RIVALS}
     assert {row["dataset"] for row in rows} == {"synthetic", "synthetic-world"}
 
 
@@ -96,7 +96,7 @@ def test_what_is_to_be_tuned_for_a_scale(monkeypatch):
                 dim = {10: None, 100: None}.get(run.dim, run.dim)
                 named = run.name in found.get((run.dataset, run.split, run.backbone, dim), [])
                 assert named == (run.dataset != "synthetic-world")
-    assert [dim for *_, dim in found] == [None] * 4 + [5, 20, 50]
+    assert [dim for *_, dim in found] == [None] * 2 + [5, 20, 50, 100]
     assert all(len(methods) == len(set(methods)) for methods in found.values())
     assert searches_of("laptop", ["cd"], "unkd", "mf") == {("synthetic", "unkd", "mf", None): ["cd"]}
     with pytest.raises(ValueError, match="scale laptop has no such runs"):
@@ -143,9 +143,11 @@ def test_every_notebook_is_planned():
 
 @pytest.mark.parametrize("notebook", STUDIES)
 def test_a_notebook_computes_its_planned_studies_and_nothing_else(notebook):
-    """Besides, it may compute a few of their runs beforehand, to look at a model."""
+    """Besides, it may compute a few of their runs beforehand, to look at a model; and in cells tagged "play" the
+    reader's own."""
     cells = nbformat.read(ROOT / "notebooks" / f"{notebook}.ipynb", as_version=4).cells
-    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code"
+                     and "play" not in cell.metadata.get("tags", []))
     made = re.findall(r"\b(unkd|mkd|both)\.(\w+)\(scale, datasets\)", code)
     assert [f"rkd.study.papers.{module}.{name}" for module, name in made] == [
         f"{study.__module__}.{study.__name__}" for study in STUDIES[notebook]]
@@ -153,7 +155,7 @@ def test_a_notebook_computes_its_planned_studies_and_nothing_else(notebook):
     assert computes == len(made), code
     beforehand = re.findall(r"\brkd\.compute\(", code)
     of_tuned = re.findall(r"rkd\.compute\(\s*\[mkd\.tuned_run\(", code) + re.findall(
-        r'rkd\.compute\(scale\.runs\(name, \["teacher"\]\)\[:1\]', code)
+        r'rkd\.compute\(scale\.runs\(name, \["teacher"\]\)', code)
     assert len(beforehand) == len(of_tuned)
 
 

@@ -176,7 +176,8 @@ def _by_backbone(results: Study, metrics: Sequence[str], paper: pd.DataFrame,
         part = results.where(dataset=dataset, backbone=backbone).results
         for metric, (label, found) in product(metrics, part.items()):
             row, column = (dataset, label), (MODELS[backbone].label, metric)
-            rows[row] = dataset, named(label)
+            method = found[0].run.method
+            rows[row] = dataset, label_of(method) if label == found[0].run.name else named(label)
             mark = f" {MARK}" if (dataset, *column, "UnKD", "above", named(label)) in marked else ""
             cells.setdefault((*column, "ours"), {})[row] = mean_std_of(
                 pd.Series([r.metrics[metric] for r in found])) + mark
