@@ -16,7 +16,7 @@ from rkd import METHODS, Run, stats
 from rkd.methods import label_of
 from rkd.stats import holm
 from rkd.study import figures, tables
-from rkd.study.papers import unkd
+from rkd.study.papers import unkd, unkd_figures
 from rkd.study.provenance import provenance_of
 from rkd.study.study import Study, answer, as_tuned, compare, named, verdicts
 
@@ -289,7 +289,7 @@ def test_results_that_do_not_belong_together_make_no_table_and_no_figure(results
     with pytest.raises(ValueError, match=mixed):
         tables.save_table(unkd.table1(study_of(results).tidy()), "t", "laptop", results)
     with pytest.raises(ValueError, match=mixed):
-        figures.save_figure(unkd.causal_graph(), "f", "laptop", results)
+        figures.save_figure(unkd_figures.causal_graph(), "f", "laptop", results)
     assert not list((tmp_path / "laptop").iterdir())
 
 
@@ -316,7 +316,7 @@ def test_figures_are_the_same_bytes_whenever_they_are_drawn(results, tmp_path, m
     written = []
     for place in ("one", "two"):
         monkeypatch.setenv("RKD_FIGURES", str(tmp_path / place))
-        figures.save_figure(unkd.causal_graph(), "graph", "laptop")
+        figures.save_figure(unkd_figures.causal_graph(), "graph", "laptop")
         figures.save_figure(unkd.change_over_student(study_of(results).tidy()), "change", "laptop", results)
         written.append([(tmp_path / place / "laptop" / f"{name}.{kind}").read_bytes()
                         for name in ("graph", "change") for kind in ("png", "svg")])

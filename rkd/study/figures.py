@@ -16,7 +16,7 @@ from .provenance import write_provenance
 from .reproduce import folder
 
 COLOURS = {"popular": "#d1793c", "unpopular": "#3c78a8"}
-MARKS = [*zip("osD^vPX<>hpd8H*", sns.color_palette("colorblind", 15))]  # marker and colour of a legend's first, second, …
+MARKS = [*zip("osD^vPX<>hpd8H*", sns.color_palette("colorblind", 15))]  # marker, colour of a legend's first, second, …
 
 
 def use_style() -> None:

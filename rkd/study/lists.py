@@ -41,7 +41,7 @@ def calibrated(model: Model, split: Split, k: int = 10) -> Lists:
     popular = popular_items(train.item_counts)
     n_items, n_popular = (torch.bincount(train.users, minlength=split.n_users, weights=x.double())
                           for x in (torch.ones_like(train.items), popular[train.items]))
-    wanted = k - (k * (1 - n_popular / n_items.clamp(min=1)) + 0.5).floor()[:, None]  # of the popular half, [n_users, 1]
+    wanted = k - (k * (1 - n_popular / n_items.clamp(min=1)) + 0.5).floor()[:, None]  # popular ones, [n_users, 1]
     halves = [model.ranking(k, train, half.nonzero().flatten()) for half in (popular, ~popular)]  # [n_users, k] each
     place = torch.arange(k, device=popular.device)
     items = torch.cat([torch.where(place[:half.shape[1]] < of, half, -1)

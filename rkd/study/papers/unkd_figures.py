@@ -70,7 +70,7 @@ def score_against_popularity(popularity: np.ndarray, scores: dict[str, np.ndarra
     left.set(xscale="symlog", xlabel="training interactions of the item", xlim=(-0.3, None),
              ylabel="mean score over users (standardised)")
     left.xaxis.set_major_formatter("{x:.0f}")
-    left.legend()
+    left.legend(markerscale=2.5)
     place = np.arange(len(correlations))
     right.errorbar(correlations["mean"], place, xerr=correlations["high"] - correlations["mean"], marker="o", capsize=3,
                    linestyle="none", color="black")
@@ -149,8 +149,8 @@ def cut_graph() -> Figure:
     axis.text(3.3, 0.38, "×", color=COLOURS["popular"], fontsize=22, weight="bold", ha="center", va="center")
     axis.text(5.6, 1.75, "within a group Z is nearly the same", fontsize=12, weight="bold")
     axis.text(5.6, 1.3, "i⁺ and i⁻ differ in affinity,", fontsize=10.5)
-    axis.text(5.6, 0.95, "and little in what popularity adds:\nof it Y(i⁺) − Y(i⁻) keeps what the\ngroup's width leaves",
-              fontsize=10.5, color=COLOURS["popular"], va="top")
+    axis.text(5.6, 0.95, "and little in what popularity adds:\nof it Y(i⁺) − Y(i⁻) keeps what the\n"
+                         "group's width leaves", fontsize=10.5, color=COLOURS["popular"], va="top")
     return figure
 
 
