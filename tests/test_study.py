@@ -317,7 +317,7 @@ def test_figures_are_the_same_bytes_whenever_they_are_drawn(results, tmp_path, m
     for place in ("one", "two"):
         monkeypatch.setenv("RKD_FIGURES", str(tmp_path / place))
         figures.save_figure(unkd_figures.causal_graph(), "graph", "laptop")
-        figures.save_figure(unkd.change_over_student(study_of(results).tidy()), "change", "laptop", results)
+        figures.save_figure(unkd_figures.change_over_student(unkd.changes(study_of(results), {})), "change", "laptop", results)
         written.append([(tmp_path / place / "laptop" / f"{name}.{kind}").read_bytes()
                         for name in ("graph", "change") for kind in ("png", "svg")])
     assert written[0] == written[1]
