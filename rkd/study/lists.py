@@ -46,7 +46,4 @@ def calibrated(model: Model, split: Split, k: int = 10) -> Lists:
     place = torch.arange(k, device=popular.device)
     items = torch.cat([torch.where(place[:half.shape[1]] < of, half, -1)
                        for half, of in zip(halves, (wanted, k - wanted))], 1)
-    lowest = torch.finfo(torch.float32).min
-    scores = torch.where(items < 0, lowest, model.scores(None, items.clamp(min=0)))
-    scores, order = scores.sort(dim=1, descending=True, stable=True)
-    return Lists(items.gather(1, order), scores, split.n_items)
+    return Lists(items, model.scores(None, items.clamp(min=0)), split.n_items)
