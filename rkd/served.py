@@ -183,7 +183,9 @@ def serve(model, split: Split, about: dict | None = None) -> Served:
 @neutral()
 def load_model(path) -> Served:
     """The model in a file that ``save`` wrote. Raises ValueError where the file is damaged or another."""
-    return served_of(*archive.read(Path(path)))
+    arrays, about = archive.read(Path(path))
+    about.pop("fit", None)  # load_fit's
+    return served_of(arrays, about)
 
 
 def served_of(arrays: dict[str, np.ndarray], about: dict) -> Served:

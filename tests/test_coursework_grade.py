@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -192,7 +193,7 @@ def test_cells_that_misbehave(tmp_path, grade):
     found = grade(path)
     why = reasons(found)
     assert why["ranked", False] is why["ranked", True] is None and found.points == 3
-    assert why["dcg", False] == why["dcg", True] == "it waited for more than 2.67 s"
+    assert all(re.fullmatch(r"it waited for more than [\d.]+ s", why["dcg", hidden]) for hidden in (False, True))
     assert why["recall_and_ndcg", False] == "it took more than 0.5 s of processor time"
     assert "it raises RuntimeError" in why["popular_half", False] and "memory" in why["popular_half", False]
     assert found.notes == ["the cell that begins 'import time' was left out, since it waited for more than 8 s",

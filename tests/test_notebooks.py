@@ -73,6 +73,13 @@ def test_every_code_cell_was_executed_once_in_order(notebook):
     assert counts == list(range(1, len(counts) + 1))
 
 
+def test_rkd_is_imported_before_torch(notebook):
+    """Else torch would take instructions of its own choice, and what is computed would have other bits and keys."""
+    code = "\n".join(cell.source for cell in code_cells(notebook))
+    imported = re.findall(r"^(?:import|from) (rkd|torch)\b", code, re.MULTILINE)
+    assert imported[:1] == ["rkd"]
+
+
 def test_kernel_is_python3(notebook):
     assert notebook.metadata.kernelspec.name == "python3"
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from matplotlib import pyplot
 from matplotlib.figure import Figure
+from scipy.stats import ttest_1samp
 from study_helpers import all_results, result, study_of
 
 from rkd import METHODS, OnLists, Run
@@ -37,81 +38,56 @@ class Own(OnLists):
 
 # -------------------------------------------------------------------------------------------------------------- studies
 
-# study → the method's label, and label (of sweeps: before " = ") → the setting that differs
-VARIED = {mkd.nkd: ("NKD", {"no mixing": "mix", "the other mix": "mix", "users only": "on", "items only": "on",
-                            "K": "k", "α": "alpha"}),
-          mkd.cpd: ("CPD (both)", {"pair-wise only": "listwise", "list-wise only": "pairwise",
-                                   "random lists": "sampling"}),
-          mkd.sld: ("SLD", {"γ": "gamma", "τ": "tau"})}
-
-
-@pytest.mark.parametrize("study", VARIED, ids=lambda study: study.__name__)
-def test_mkds_studies_vary_one_thing_at_a_time(study):
-    """Each group is the method as tuned but for one setting; one group of a sweep is as tuned."""
-    groups, (ours, settings) = study(SCALES["smoke"], ("synthetic",)).groups, VARIED[study]
-    tuned, met = groups[ours][0], {}
-    for label, (run, *_) in groups.items():
-        name, swept, _ = label.partition(" = ")
-        if setting := settings.get(name):
-            as_tuned = replace(run, settings=dict(run.settings) | {setting: dict(tuned.settings)[setting]})
-            assert as_tuned == tuned and (swept or run != tuned), label
-            met.setdefault(name, []).append(run)
-    assert met.keys() == settings.keys()
-    assert all(len(runs) == 1 or (tuned in runs and len(set(runs)) == len(runs) > 2) for runs in met.values())
-
-
-def test_every_run_of_mkds_studies_is_on_mkds_split():
-    for study in (mkd.nkd, mkd.cpd, mkd.sld, mkd.mkd):
-        groups = study(SCALES["laptop"], ("ml-100k",)).groups
-        assert {run.split for group in groups.values() for run in group} == {"ratio"}
-
-
-def test_the_main_study_holds_its_comparisons():
-    groups = mkd.mkd(SCALES["smoke"], ("synthetic",)).groups
-    assert {*mkd.COMPARED, *mkd.COMBINATIONS} <= set(groups)
-    full = dict(groups["mkd"][0].settings)
-    for label, on in mkd.SUBSETS.items():
-        (run,) = groups[label]
-        assert {part: dict(run.settings)[part] for part in mkd.PARTS} == {
-            part: full[part] if part in on else 0.0 for part in mkd.PARTS}
-    assert [run.dim for dim in mkd.sizes(SCALES["smoke"]) for run in groups[f"mkd d={dim}"]] == [5, 10, 20]
-    for part in mkd.PARTS:
-        assert [dict(groups[f"{part} × {factor}"][0].settings)[part] for factor in mkd.FACTORS] == [
-            full[part] * factor for factor in mkd.FACTORS]
-    assert {run.backbone for label, group in groups.items() if "LightGCN" in label for run in group} == {"lightgcn"}
-
-
 def test_unkds_ablations_hold_its_sweeps_and_second_choices():
     study = unkd.ablations(SCALES["laptop"], ("ml-100k",))
-    tuned = study.groups["unkd"][0]
-    assert [dict(run.settings)["groups"] for k in unkd.GROUPS for run in study.groups[f"K = {k}"]] == [*range(1, 9)]
-    setting = dict(tuned.settings)
-    for label in (f"K = {setting['groups']}", f"λ = {tuned.weight}", f"μ = {setting['mu']}"):
-        assert study.groups[label] == [tuned]
-    for label, (run, *_) in study.groups.items():
-        if label.endswith(", tail"):
-            method = label.removesuffix(", tail")
-            assert (run.method, run.seed) == (method, 0) and run not in study.groups.get(method, [])
+    tuned, few = study.groups["unkd"], SCALES["laptop"].few
+    assert [dict(run.settings)["groups"] for k in unkd.GROUPS for run in study.groups[f"K = {k}"][:1]] == [*range(1, 9)]
+    setting = dict(tuned[0].settings)
+    for label in (f"K = {setting['groups']}", "λ × 1", f"μ = {setting['mu']}"):
+        assert study.groups[label] == tuned[:len(few)]
+    assert [run.weight / tuned[0].weight for label in ("λ × 0.25", "λ × 4") for run in study.groups[label]] == (
+        [0.25] * 3 + [4] * 3)
+    check_second_choices(study, (*unkd.COMPARED[1:], "rrd"))
+
+
+def check_second_choices(study, methods):
+    """Of all of these, but for those whose choices are the same, the runs of the tail's choice with few seeds."""
+    for method in methods:
+        runs = SCALES["laptop"].runs("ml-100k", [method], few=True, choice="tail")
+        same = runs == study.groups[method][:len(runs)]
+        assert study.groups.get(f"{method}, tail", "none") == ("none" if same else runs)
+    assert [label for label in study.groups if label.endswith(", tail")]
+
+
+def test_debiased_teachers_students_are_also_given_the_plain_teachers_settings():
+    """All is the same but the method, and with it the teacher."""
+    groups = unkd.ablations(SCALES["laptop"], ("ml-100k",)).groups
+    for label, method, theirs in (("pd-cd, CD's settings", "pd-cd", "cd"), ("pd-htd, HTD's settings", "pd-htd", "htd")):
+        assert [replace(run, method=theirs) for run in groups[label]] == groups[theirs]
+        assert {(run.method, run.teacher.method) for run in groups[label]} == {(method, "pd")}
+
+
+def test_de_rrds_faults_one_by_one_and_all():
+    groups = unkd.ablations(SCALES["laptop"], ("ml-100k",)).groups
+    plain, faulty = groups["de-rrd"][0], METHODS["de-rrd"].as_released
+    for fault, names in unkd.FAULTS.items():
+        (run, *_) = groups[f"de-rrd, {fault}"]
+        assert dict(run.settings).items() - dict(plain.settings).items() == {(name, faulty[name]) for name in names}
+        assert run == replace(plain, settings=dict(run.settings))
+    together, released = groups["de-rrd, all of these"][0], groups[unkd.RELEASED][0]
+    assert dict(together.settings).items() >= faulty.items() and together.weight == plain.weight
+    assert released == replace(together, weight=1.0)
 
 
 def test_both_papers_methods_meet_on_unkds_split():
-    groups = both.head_to_head(SCALES["laptop"], ("ml-100k",)).groups
+    study = both.head_to_head(SCALES["laptop"], ("ml-100k",))
+    groups = study.groups
     assert {run.split for group in groups.values() for run in group} == {"unkd"}
     for method in both.COMPARED:
-        assert [(run.method, run.seed) for run in groups[method]] == [(method, seed) for seed in (0, 1, 2)]
+        assert [(run.method, run.seed) for run in groups[method]] == [(method, seed) for seed in range(5)]
     assert [dict(groups[f"K = {k}"][0].settings)["groups"] for k in both.STRATA] == list(both.STRATA)
     assert [dict(groups[f"τ = {tau}"][0].settings)["tau"] for tau in both.TAUS] == list(both.TAUS)
-
-
-def test_what_parts_add_by_hand():
-    """The more parts, the better, by 0.1 each; SLD by 0.2 where CPD is on; with the seeds that all have."""
-    def ndcg(on):
-        return 0.1 * len(on) + 0.1 * ("sld" in on and "cpd" in on)
-
-    groups = {label: [result("none", 0, metrics={"ndcg@10": ndcg(on)})] for label, on in mkd.COMBINATIONS.items()}
-    groups["none"].append(result("none", 1, metrics={"ndcg@10": 9.0}))
-    gains = mkd.gains(study_of(**groups), "sld")
-    assert gains.to_dict() == pytest.approx({"none": 0.1, "nkd": 0.1, "cpd": 0.2, "NKD + CPD": 0.2})
+    check_second_choices(study, both.COMPARED[1:])
 
 
 # --------------------------------------------------------------------------------------------------------------- tables
@@ -237,21 +213,32 @@ def test_table4_sets_halves_beside_the_published():
     assert table.loc[("ml-1m", "Student"), ("LightGCN", "recall@10", "published")] == "0.1456"
 
 
-def test_points_of_the_plane_by_hand():
-    study = study_of(**{"none": all_results()[2:4], "cd, tail": [result("cd")], "K = 2": [result("rd", 1)]})
-    points = unkd.points(study, {"cd, tail": "for the tail", "none": "as tuned"})
-    nan = pytest.approx(np.nan, nan_ok=True)
+def test_costs_are_medians_over_runs_by_hand():
+    def runs(method, *seconds):
+        return [replace(result(method, seed, per_epoch=x), epochs=10 * (seed + 1)) for seed, x in enumerate(seconds)]
 
-    def about(x):
-        return pytest.approx(x, abs=1e-5)
+    cost = both.cost(study_of(none=runs("none", 1.0, 2.0, 9.0), cd=runs("cd", 6.0, 3.0, 12.0)), ["cd"])
+    assert cost.to_dict("index") == {"CD": {"seconds / epoch": 6.0, "least": 3.0, "most": 12.0, "× Student": 3.0,
+                                            "epochs": 20.0, "seconds": 2.0}}
 
-    assert points.to_dict("records") == [
-        {"name": "CD, tail", "kind": "for the tail", "recall@10": 0.1, "recall@10 low": nan, "recall@10 high": nan,
-         "unpopular/recall@10": 0.02, "unpopular/recall@10 low": nan, "unpopular/recall@10 high": nan},
-        # 0.10 and 0.11: 0.005 times Student's t of one degree of freedom, 12.706
-        {"name": "Student", "kind": "as tuned", "recall@10": about(0.105), "recall@10 low": about(0.105 - 0.06353),
-         "recall@10 high": about(0.105 + 0.06353), "unpopular/recall@10": 0.04, "unpopular/recall@10 low": 0.04,
-         "unpopular/recall@10 high": 0.04}]
+
+def deciles_of(method, *of_seeds) -> list:
+    """A result for each seed of recall in the deciles 1, 2 and 10; NaN: nobody has any held out."""
+    return [result(method, seed, metrics={"recall@10": 9.0, "decile 1/recall@20": 9.0} | {
+        f"decile {n}/recall@10": x for n, x in zip((1, 2, 10), values)}) for seed, values in enumerate(of_seeds)]
+
+
+def test_recall_by_decile_by_hand():
+    """The differences go by seed: 0.3 and 0.1 in the first, no spread in the last."""
+    nan = float("nan")
+    study = study_of(none=deciles_of("none", (0.1, nan, 0.2), (0.5, nan, 0.3), (0.9, nan, 0.9)),
+                     unkd=deciles_of("unkd", (0.4, nan, 0.3), (0.6, nan, 0.4)))
+    plain, less = both.by_decile(study, ["unkd"]), both.by_decile(study, ["unkd"], less="none")
+    assert plain.index.tolist() == less.index.tolist() == [("unkd", 1), ("unkd", 10)]
+    assert plain["mean"].tolist() == pytest.approx([0.5, 0.35]) and less["mean"].tolist() == pytest.approx([0.2, 0.1])
+    expected = ttest_1samp([0.3, 0.1], 0).confidence_interval()
+    assert less.iloc[0, 1:].tolist() == pytest.approx([expected.low, expected.high])
+    assert less.iloc[1].tolist() == pytest.approx([0.1] * 3)
 
 
 def test_the_papers_methods_and_data_sets_are_ours():
@@ -267,25 +254,20 @@ def test_the_papers_methods_and_data_sets_are_ours():
 def test_mixing_draws_points_neighbours_and_mixtures():
     points, neighbours = np.array([[0.0, 0], [1, 1], [2, 0], [50, 50]]), np.array([1, 2])
     mixtures = {"soft": np.array([[0.5, 0.5], [0.7, 0.1]]), "hard": np.array([[1.0, 0.0]])}
-    figure = mkd.mixing(points, 0, neighbours, mixtures)
+    figure = mkd.mixing(points, (0.25, 0.125), 0, neighbours, mixtures)
     assert [axis.get_title() for axis in figure.axes] == ["soft", "hard"]
     for axis, mixed in zip(figure.axes, mixtures.values()):
         drawn = {part.get_label(): part.get_offsets().tolist() for part in axis.collections}
         assert drawn["mixed"] == mixed.tolist() and drawn["its neighbours"] == points[neighbours].tolist()
-        assert drawn["the item"] == [[0, 0]] and axis.collections[0].get_offsets().tolist() == points.tolist()
+        assert drawn["the item"] == [[0, 0]] and drawn["other items"] == points.tolist()
         assert axis.get_xlim()[1] < 5  # cut to what is near
-
-
-def test_labels_are_drawn_in_the_scores_order():
-    distributions = {"γ = 1": np.array([0.2, 0.5, 0.3]), "γ = 0": np.array([0.1, 0.1, 0.8])}
-    axis = mkd.labels(np.array([1.0, 3.0, 2.0]), distributions, "items").axes[0]
-    assert {line.get_label(): line.get_xydata().tolist() for line in axis.lines} == {
-        "γ = 1": [[1, 0.5], [2, 0.3], [3, 0.2]], "γ = 0": [[1, 0.1], [2, 0.8], [3, 0.1]]}
-    assert axis.get_xlabel() == "items"
+        assert axis.get_xlabel() == "first direction (25% of the variance)"
+    assert figure.axes[0].get_ylabel() == "second direction (12%)"
 
 
 def test_every_drawing_is_drawn_here():
     """A new one gets a test of its own. (UnKD's: test_unkd_figures.py)"""
+    tested = {"mixing", "discordant", "labels", "decile_panels"}
     functions = [function for module in (unkd, mkd, both) for function in vars(module).values()
                  if inspect.isfunction(function) and function.__module__ == module.__name__]
-    assert {f.__name__ for f in functions if inspect.signature(f).return_annotation is Figure} == {"mixing", "labels"}
+    assert {f.__name__ for f in functions if inspect.signature(f).return_annotation is Figure} == tested

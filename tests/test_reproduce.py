@@ -66,7 +66,8 @@ def test_list_needs_no_environment():
 
 
 @pytest.mark.parametrize("arguments, said", [
-    (["--fast"], "unrecognized arguments: --fast; the options are --help, --scale, --only, --list, --jobs\n"),
+    (["--fast"], "unrecognized arguments: --fast; the options are --help, --scale, --only, --list, --jobs, "
+                 "--cluster\n"),
     (["figures"], "unrecognized arguments: figures"),
     (["--scale", "huge"], "'huge' (choose from 'smoke', 'laptop', 'paper')"),
     (["--only", "unkd-table99"], "'unkd-table99'; the names are unkd-table1, "),
@@ -274,10 +275,10 @@ def test_constraints_hold_every_pin_and_no_build_for_one_device():
 
 def test_every_requirement_is_pinned():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = project["optional-dependencies"]  # the benchmarks' peers and the cluster are in no environment
+    extras = project["optional-dependencies"]  # the benchmarks' peers are in no environment
     pins = pinned("environment.yml")
-    for requirement in project["dependencies"] + extras["notebooks"] + extras["test"]:
-        if requirement != "rkd[notebooks]":
+    for requirement in project["dependencies"] + [each for name in extras if name != "bench" for each in extras[name]]:
+        if not requirement.startswith("rkd["):
             name, bound = requirement.split(">=")
             numbers = [tuple(map(int, version.split("."))) for version in (pins[name], bound)]
             assert numbers[0] >= numbers[1], requirement

@@ -1,5 +1,7 @@
 """Draws: what they may never hit, and the distributions they follow."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from conftest import interactions_of, matrix, seeded
 from scipy.stats import chisquare, gumbel_r, kstest
 
 from rkd import sampling
-from rkd.sampling import NegativeSampler, draw_better_ranks, draw_places, draw_ranks, gumbel
+from rkd.sampling import NegativeSampler, draw_places, draw_ranks, gumbel
 
 TOO_UNLIKELY = 1e-4  # a p-value; the seeds are fixed, so a test that passes once passes ever after
 
@@ -50,8 +52,10 @@ def test_a_single_free_item_is_always_drawn(free, listed, monkeypatch):
 def test_a_user_with_everything_has_no_negative():
     dense = np.eye(4, 3, dtype=bool)
     dense[2] = True
-    with pytest.raises(ValueError, match="user 2 interacted with all 3 items"):
-        NegativeSampler(interactions_of(dense))
+    full = interactions_of(dense)
+    for ids, name in ((None, "2"), (np.array(["ann", "bob", "cid", "dan"]), "'cid'")):
+        with pytest.raises(ValueError, match=f"^user {name} interacted with all 3 items"):
+            NegativeSampler(replace(full, user_ids=ids))
 
 
 def test_negatives_keep_the_users_shape_and_come_from_the_generator(split):
@@ -112,22 +116,6 @@ def test_rows_that_have_fewer_ranks_leave_places_empty(n_draws, device):
     p = np.exp(-np.arange(3) / 2)
     times = np.bincount(ranks[lengths == 3, 0].cpu(), minlength=3)
     assert len(times) == 3 and chisquare(times, 400 * p / p.sum()).pvalue > TOO_UNLIKELY
-
-
-@pytest.mark.parametrize("temperature", [2.0, 60_000.0])
-def test_the_better_of_two_ranks_follows_the_formula(temperature, device):
-    """P(min ≥ r) = P(r or more)² for each; nearly flat at 60,000. Rows of none and of one; draws may repeat."""
-    n = 20_000
-    ranks = draw_better_ranks(torch.tensor([9, 1, 0, 30], device=device), n, temperature, seeded(device)).cpu()
-    assert ranks.shape == (4, n) and (ranks[1] == 0).all() and (ranks[2] == -1).all()
-    for row, length in ((ranks[0], 9), (ranks[3], 30)):
-        p = np.exp(-np.arange(length) / temperature)
-        beyond = np.append(np.cumsum(p[::-1])[::-1] / p.sum(), 0) ** 2
-        expected = n * -np.diff(beyond)
-        times, often = np.bincount(row, minlength=length), expected >= 5
-        assert len(times) == length
-        wanted = expected[often] * times[often].sum() / expected[often].sum()
-        assert chisquare(times[often], wanted).pvalue > TOO_UNLIKELY
 
 
 def test_places_follow_their_probabilities(device):

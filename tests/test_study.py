@@ -109,13 +109,6 @@ def test_names_in_tables():
     assert all(named(name) == method.label == label_of(name) for name, method in METHODS.items())
 
 
-def test_costs_are_medians_over_the_plain_students():
-    study = study_of(none=[result("none", s, per_epoch=t) for s, t in ((0, 1.0), (1, 2.0), (2, 30.0))],
-                     rd=[result("rd", s, per_epoch=t) for s, t in ((0, 5.0), (1, 3.0), (2, 0.1))])
-    assert study.costs(["rd", "none"]).to_dict() == {"RD": 1.5, "Student": 1.0}
-    assert study.costs(["none"], unit="rd").to_dict() == {"Student": pytest.approx(2 / 3)}
-
-
 def users(method, values, seeds=(0, 1), **where):
     """Results of two seeds whose users' recall is this, ± 0.1."""
     return [result(method, seed, by_user={"recall@10": [v + 0.1 - 0.2 * seed for v in values], "ndcg@10": values},
@@ -281,7 +274,7 @@ def test_tables_are_utf_8_whatever_the_locale(results, tmp_path, monkeypatch):
 
 # ----------------------------------------------------------------------------------------------------------- provenance
 
-@pytest.mark.parametrize("field", ["split", "fingerprint", "device", "torch", "instructions"])
+@pytest.mark.parametrize("field", ["split", "fingerprint", "device", "torch"])
 def test_results_that_do_not_belong_together_make_no_table_and_no_figure(results, field, tmp_path, monkeypatch):
     monkeypatch.setenv("RKD_FIGURES", str(tmp_path))
     results[3] = replace(results[3], provenance=results[3].provenance | {field: "other"})
@@ -291,6 +284,24 @@ def test_results_that_do_not_belong_together_make_no_table_and_no_figure(results
     with pytest.raises(ValueError, match=mixed):
         figures.save_figure(unkd_figures.causal_graph(), "f", "laptop", results)
     assert not list((tmp_path / "laptop").iterdir())
+
+
+def test_several_kinds_of_processor_are_named(results):
+    """As where machines of both makers computed a table's runs."""
+    (kept,) = provenance_of(results)["data"].values()
+    results[3] = replace(results[3], provenance=results[3].provenance | {"instructions": "avx2, Intel"})
+    (found,) = provenance_of(results)["data"].values()
+    assert found == kept | {"instructions": f"{kept['instructions']} and avx2, Intel"}
+
+
+def test_worlds_are_data_sets_of_their_own(results):
+    """One of each seed; within one nothing may be mixed."""
+    for n, r in enumerate(results[:3]):
+        r.provenance |= {"data": "synthetic-world", "split": f"affinity, seed {n}", "fingerprint": f"f{n}"}
+    assert list(provenance_of(results[:3])["data"]) == [f"synthetic-world, seed {n}" for n in range(3)]
+    results[2].provenance |= {"split": "affinity, seed 1"}
+    with pytest.raises(ValueError, match="results of mixed provenance on synthetic-world, seed 1 .fingerprint: 'f1'"):
+        provenance_of(results[:3])
 
 
 def test_provenance_tells_settings_apart(results):
@@ -317,7 +328,8 @@ def test_figures_are_the_same_bytes_whenever_they_are_drawn(results, tmp_path, m
     for place in ("one", "two"):
         monkeypatch.setenv("RKD_FIGURES", str(tmp_path / place))
         figures.save_figure(unkd_figures.causal_graph(), "graph", "laptop")
-        figures.save_figure(unkd_figures.change_over_student(unkd.changes(study_of(results), {})), "change", "laptop", results)
+        change = unkd_figures.change_over_student(unkd.changes(study_of(results), {}))
+        figures.save_figure(change, "change", "laptop", results)
         written.append([(tmp_path / place / "laptop" / f"{name}.{kind}").read_bytes()
                         for name in ("graph", "change") for kind in ("png", "svg")])
     assert written[0] == written[1]
@@ -330,17 +342,47 @@ def test_pareto_front_by_hand():
     assert figures.pareto_front(points)[lambda front: front].index.tolist() == ["a", "b", "c", "e"]  # c and e are equal
 
 
+def test_points_of_the_plane_by_hand():
+    """A choice is a point of its method's, whose own name may have a comma."""
+    study = study_of(**{"none": all_results()[2:4], "rrd-top, tail": [result("cd")], "K = 2": [result("rd", 1)]})
+    points = figures.points(study, {"rrd-top, tail": "for the tail", "none": "as tuned"})
+    assert points.index.tolist() == ["RRD, no sampling, tail", "Student"] and points.index.name == "model"
+    nan = pytest.approx(np.nan, nan_ok=True)
+
+    def about(x):
+        return pytest.approx(x, abs=1e-5)
+
+    assert points.to_dict("records") == [
+        {"name": "RRD, no sampling", "kind": "for the tail", "recall@10": 0.1, "recall@10 low": nan,
+         "recall@10 high": nan, "unpopular/recall@10": 0.02, "unpopular/recall@10 low": nan,
+         "unpopular/recall@10 high": nan},
+        # 0.10 and 0.11: 0.005 times Student's t of one degree of freedom, 12.706
+        {"name": "Student", "kind": "as tuned", "recall@10": about(0.105), "recall@10 low": about(0.105 - 0.06353),
+         "recall@10 high": about(0.105 + 0.06353), "unpopular/recall@10": 0.04, "unpopular/recall@10 low": 0.04,
+         "unpopular/recall@10 high": 0.04}]
+
+
+PLANE = pd.DataFrame({"name": ["t", "a", "b", "c", "a"], "kind": ["teacher", "tuned", "tuned", "ours", "tail"],
+                      "recall@10": [0.9, 0.2, 0.1, 0.1, 0.15], "unpopular/recall@10": [0.9, 0.3, 0.25, 0.4, 0.35]},
+                     index=["t", "a", "b", "c", "a, tail"])
+
+
+def test_the_front_leaves_teachers_out():
+    """b is beaten by a, a's second choice by none."""
+    assert figures.front(PLANE).index.tolist() == ["c", "a, tail", "a"]
+
+
 def test_the_plane_draws_points_names_and_front():
-    """Teachers are drawn but not on the front; b is beaten by a."""
-    points = pd.DataFrame({"name": ["t", "a", "b", "c"], "kind": ["teacher", "tuned", "tuned", "ours"],
-                           "recall@10": [0.9, 0.2, 0.1, 0.1], "unpopular/recall@10": [0.9, 0.3, 0.25, 0.4]})
+    """Teachers are drawn but not on the front, which is stairs; the two points of a are joined, and named once."""
+    points = PLANE.copy()
     for metric, reach in (("recall@10", 0.01), ("unpopular/recall@10", 0.02)):
         points[f"{metric} low"], points[f"{metric} high"] = points[metric] - reach, points[metric] + reach
     axis = figures.plane(points).axes[0]
     assert axis.collections[0].get_offsets().tolist() == points[["recall@10", "unpopular/recall@10"]].values.tolist()
-    assert [line.get_xydata().tolist() for line in axis.lines if len(line.get_xydata())] == [[[0.1, 0.4], [0.2, 0.3]]]
+    lines = {line.get_drawstyle(): line.get_xydata().tolist() for line in axis.lines if len(line.get_xydata()) > 1}
+    assert lines == {"steps-pre": [[0.1, 0.4], [0.15, 0.35], [0.2, 0.3]], "default": [[0.2, 0.3], [0.15, 0.35]]}
     assert [text.get_text() for text in axis.texts if text.get_text()] == ["t", "a", "b", "c"]
-    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["teacher", "tuned", "ours"]
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["teacher", "tuned", "ours", "tail"]
     across, up = axis.containers[0].lines[2]
     np.testing.assert_allclose(across.get_segments()[1], [[0.19, 0.3], [0.21, 0.3]])
     np.testing.assert_allclose(up.get_segments()[1], [[0.2, 0.28], [0.2, 0.32]])
@@ -357,34 +399,68 @@ def test_a_sweep_shows_the_means_it_is_given(results):
     assert figure.axes[1].containers[0].lines[0].get_ydata().tolist() == pytest.approx([0.21, 0.26])
     assert lines["plain student"][0] == 0.5 and lines["teacher"][0] == 1
     assert [text.get_text() for text in figure.axes[2].get_xticklabels()] == ["1", "2"]
+    assert figure.axes[1].containers[0].lines[0].get_xdata().tolist() == [1, 2]
+    assert [axis.get_xscale() for axis in figure.axes] == ["linear"] * 3
 
 
-def test_size_against_quality_draws_each_methods_means(results):
+def test_a_sweep_over_factors_is_logarithmic(results):
+    frame = pd.concat([study_of(results[2:4]).tidy().assign(x=x) for x in (0.5, 5, 40)])
+    axis = figures.sweep({"λ": frame}, {}, rows={"recall@10": "Recall@10"}).axes[0]
+    assert axis.get_xscale() == "log" and axis.containers[0].lines[0].get_xdata().tolist() == [0.5, 5, 40]
+    assert [text.get_text() for text in axis.get_xticklabels()] == ["0.5", "5", "40"]
+    assert [figures.scale_of(x) for x in ([1, 2, 3, 4], [0, 1, 10], [1, 100])] == ["linear"] * 3
+
+
+def test_a_sweep_shades_what_it_is_told_to(results):
+    frame = pd.concat([study_of(results[2:4]).tidy().assign(x=x) for x in (1, 2, 3)])
+    first, second = figures.sweep({"K": frame, "μ": frame}, {}, rows={"recall@10": "Recall@10"},
+                                  spans={"K": {"best": (2, 3)}}).axes
+    (span,) = first.patches
+    assert (span.get_x(), span.get_x() + span.get_width()) == (2, 3) and not second.patches
+    assert "best" in [text.get_text() for text in second.get_legend().get_texts()]
+
+
+def test_dots_are_drawn_from_the_top_with_their_bounds():
+    """And lines down from those that are named; no bar where a bound is NaN."""
+    frame = pd.DataFrame({"mean": [0.2, 0.4], "low": [0.1, np.nan], "high": [0.4, np.nan]}, index=["a", "b"])
+    axis = figures.dots({"Recall@10": frame}, lines=["b"]).axes[0]
+    points, _, (bars,) = axis.containers[0].lines
+    assert points.get_xydata().tolist() == [[0.2, 0], [0.4, 1]] and axis.yaxis_inverted()
+    np.testing.assert_allclose(bars.get_segments()[0], [[0.1, 0], [0.4, 0]])
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["a", "b"] and axis.get_xlabel() == "Recall@10"
+    assert [line.get_xdata()[0] for line in axis.lines if line.get_linestyle() == "--"] == [0.4]
+
+
+def test_dots_on_a_logarithmic_axis_have_plain_numbers():
+    frame = pd.DataFrame({"mean": [0.1, 4.0], "low": [0.1, 3.0], "high": [0.1, 5.0]}, index=["a", "b"])
+    figure = figures.dots({"seconds": frame}, log=True)
+    figure.canvas.draw()
+    (axis,) = figure.axes
+    assert axis.get_xscale() == "log" and {"0.2", "0.5", "1", "2"} <= {x.get_text() for x in axis.get_xticklabels()}
+
+
+def test_size_against_quality_draws_each_methods_means_and_intervals(results):
     student = study_of(results[2:4]).tidy()
     frame = pd.concat([student.assign(dim=5), student.assign(dim=10, value=0.3)])
-    figure = figures.size_against_quality(frame, pd.Series({"recall@10": 0.4}), {"recall@10": "Recall@10"})
-    student, teacher = figure.axes[0].lines
-    assert student.get_ydata().tolist() == pytest.approx([0.105, 0.3]) and student.get_xdata().tolist() == [5, 10]
-    assert student.get_label() == "Student" and teacher.get_ydata()[0] == 0.4
+    axis = figures.size_against_quality(frame, pd.Series({"recall@10": 0.4}), {"recall@10": "Recall@10"}).axes[0]
+    (drawn,) = axis.containers
+    assert drawn.lines[0].get_xdata().tolist() == [5, 10] and drawn.get_label() == "Student"
+    assert drawn.lines[0].get_ydata().tolist() == pytest.approx([0.105, 0.3])
+    expected = ttest_1samp([0.10, 0.11], 0).confidence_interval()
+    np.testing.assert_allclose(drawn.lines[2][0].get_segments()[0][:, 1], [expected.low, expected.high])
+    assert [line.get_ydata()[0] for line in axis.lines if line.get_label() == "teacher"] == [0.4]
 
 
-def test_heat_maps_share_one_scale():
-    figure = figures.heat_maps({"a": np.eye(3) / 4, "b": np.full((3, 3), 0.5)}, "share")
-    assert [axis.collections[0].get_clim() for axis in figure.axes[:2]] == [(0, 0.5), (0, 0.5)]
-    assert figure.axes[0].collections[0].get_array().reshape(3, 3)[0].tolist() == [0.25, 0, 0]
-
-
-def test_curves_draw_the_histories():
-    histories = {"one": [{"epoch": 5, "loss": 0.4, "x": 1}, {"epoch": 10, "loss": 0.3, "x": 2}],
-                 "two": [{"epoch": 5, "loss": 0.2, "x": 3}]}
-    axis = figures.curves(histories, "loss", "the loss").axes[0]
-    assert {line.get_label(): line.get_xydata().tolist() for line in axis.lines} == {
-        "one": [[5, 0.4], [10, 0.3]], "two": [[5, 0.2]]}
-    assert axis.get_ylabel() == "the loss" and axis.get_ylim()[0] == 0
-
-
-def test_bars_are_drawn_in_order_from_the_top():
-    axis = figures.bars(pd.Series({"RD": 1.5, "CD": 2.25}), "seconds").axes[0]
-    assert [bar.get_width() for bar in axis.patches] == [1.5, 2.25] and axis.yaxis_inverted()
-    assert [text.get_text() for text in axis.get_yticklabels()] == ["RD", "CD"] and axis.get_xlabel() == "seconds"
-    assert [text.get_text() for text in axis.texts] == ["1.50", "2.25"]
+def test_curves_draw_every_results_history():
+    """Of both results of a label in one colour and mark, named once; a panel for a name, and one for a function."""
+    rows = [{"epoch": 5, "loss": 0.4, "x": [1]}, {"epoch": 10, "loss": 0.3, "x": [2]}]
+    one, again, other = (replace(result("none"), history=rows[:n]) for n in (2, 1, 1))
+    figure = figures.curves({"cd": [one, again], "two": [other]}, {"the loss": "loss", "x": lambda row: row["x"][0]})
+    for axis, values in zip(figure.axes, ([0.4, 0.3], [1, 2])):
+        lines = axis.lines
+        assert [line.get_xydata().tolist() for line in lines] == [
+            [[5, values[0]], [10, values[1]]], [[5, values[0]]], [[5, values[0]]]]
+        assert lines[0].get_color() == lines[1].get_color() != lines[2].get_color()
+        assert lines[0].get_marker() == lines[1].get_marker() != lines[2].get_marker()
+    assert [axis.get_ylabel() for axis in figure.axes] == ["the loss", "x"]
+    assert [text.get_text() for text in figure.axes[1].get_legend().get_texts()] == ["CD", "two"]

@@ -125,7 +125,8 @@ def test_runs_of_a_size_take_what_was_chosen_for_it(untuned, monkeypatch):
     fingerprint, seen = split_of("synthetic").data_fingerprint, {}
     for dim, lr in (("", 0.5), ("-d20", 0.25), ("-d50", 0.125)):
         for method in ("none", "rd", "mkd", "teacher"):
-            write_trials(fingerprint, f"{method}{dim}", {"lr": lr}, split="ratio")
+            for protocol in ("ratio", "unkd"):
+                write_trials(fingerprint, f"{method}{dim}", {"lr": lr}, split=protocol)
     found = {dim: rkd.Run("synthetic", "rd", dim=dim, split="ratio", teacher_dim=50) for dim in (None, 5, 20)}
     assert {dim: run.lr for dim, run in found.items()} == {None: 0.5, 5: 0.5, 20: 0.25}
     assert {run.teacher.lr for run in found.values()} == {0.125}
@@ -134,7 +135,7 @@ def test_runs_of_a_size_take_what_was_chosen_for_it(untuned, monkeypatch):
     groups = mkd.mkd(laptop, ["synthetic"]).groups
     for method in ("none", "mkd"):
         assert {dim: {(run.lr, run.dim) for run in groups[f"{method} d={dim}"]} for dim in mkd.sizes(laptop)} == {
-            5: {(0.5, 5)}, 10: {(0.5, 10)}, 20: {(0.25, 20)}, 50: {(0.125, 50)}}
+            5: {(0.5, 5)}, 10: {(0.5, 10)}, 20: {(0.25, 20)}, 50: {(0.125, 50)}, 100: {(0.5, 100)}}
     monkeypatch.setattr("rkd.distillation.train", lambda *_, **given: seen.update(given))
     split = split_of("synthetic", "ratio")
     rkd.distill((torch.zeros(split.n_users, 1), torch.zeros(split.n_items, 1)), split, "rd", dim=20)
@@ -151,5 +152,5 @@ def test_a_scale_runs_either_choice(untuned):
         assert [r.seed for r in (run, *others)] == list(SCALES["laptop"].seeds)
         assert (run.lr, run.l2, run.weight, run.batch_size) == (lr, 0.25, 0.125, 16)
         assert dict(run.settings)["groups"] == groups
-    (run,) = SCALES["laptop"].runs("synthetic", ["unkd"], few=True, choice="tail", split="ratio", lr=0.1)
+    run, *_ = SCALES["laptop"].runs("synthetic", ["unkd"], few=True, choice="tail", split="ratio", lr=0.1)
     assert run.lr == 0.1 and dict(run.settings)["groups"] == 3

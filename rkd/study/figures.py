@@ -1,6 +1,7 @@
 """The figures, drawn from tidy frames and tensors; each is saved as PNG and SVG with its provenance beside it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -8,15 +9,17 @@ import pandas as pd
 import seaborn as sns
 from adjustText import adjust_text
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from ..methods import label_of
 from ..stats import interval
 from ..store import Result
 from .provenance import write_provenance
 from .reproduce import folder
+from .study import Study, named
 
 COLOURS = {"popular": "#d1793c", "unpopular": "#3c78a8"}
-MARKS = [*zip("osD^vPX<>hpd8H*", sns.color_palette("colorblind", 15))]  # marker, colour of a legend's first, second, …
+MARKS = "os^DvPX*"  # so that what has a colour is told apart in grey, too
 
 
 def use_style() -> None:
@@ -42,29 +45,51 @@ OVERALL = {"recall@10": "Recall@10", "ndcg@10": "NDCG@10"}
 
 
 def sweep(frames: dict[str, pd.DataFrame], levels: dict[str, pd.Series], label: str = "UnKD",
-          rows: dict[str, str] = HALVES) -> Figure:
+          rows: dict[str, str] = HALVES, spans: dict[str, dict[str, tuple[float, float]]] | None = None) -> Figure:
     """Metrics (rows) of a method against its settings (a column each), as in UnKD's Figure 6.
 
-    frames: name of the setting → tidy frame with a column "x", a result's value of it, drawn evenly spaced; the bars
-    are 95 % intervals over seeds, where there are several; levels: name → metric → value, the dashed lines; label: the
-    method's name.
+    frames: name of the setting → tidy frame with a column "x", a result's value of it; the bars are 95 % intervals over
+    seeds, where there are several; levels: name → metric → value, the dashed lines; label: the method's name; spans:
+    name of the setting → {what: (from, to)}, shaded.
     """
     figure, axes = plt.subplots(len(rows), len(frames), figsize=(3.9 * len(frames), 2.2 * len(rows)), sharey="row",
                                 squeeze=False, sharex="col")
     for column, (setting, frame) in enumerate(frames.items()):
         for axis, (metric, title) in zip(axes[:, column], rows.items()):
             part = frame[frame["metric"] == metric].groupby("x")["value"].apply(interval).unstack()
-            place = np.arange(len(part))
-            axis.errorbar(place, part["mean"], part["high"] - part["mean"], marker="o", capsize=3, label=label,
+            axis.errorbar(part.index, part["mean"], part["high"] - part["mean"], marker="o", capsize=3, label=label,
                           color=COLOURS.get(metric.partition("/")[0], "black"))
             for (name, values), style in zip(levels.items(), ("--", ":")):
                 axis.axhline(values[metric], color="grey", linestyle=style, linewidth=1.3, label=name)
-            axis.set(xticks=place, xticklabels=[f"{x:g}" for x in part.index])
+            for what, (start, end) in (spans or {}).get(setting, {}).items():
+                axis.axvspan(start, end, color="grey", alpha=0.2, linewidth=0, label=what)
+            axis.set(xscale=scale_of(part.index), xticks=part.index, xticklabels=[f"{x:g}" for x in part.index])
+            axis.minorticks_off()
             if column == 0:
                 axis.set_ylabel(title)
         axes[-1, column].set_xlabel(setting)
-    axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1, 1))
+    named_once = {name: handle for axis in axes[0] for handle, name in zip(*axis.get_legend_handles_labels())}
+    axes[0, -1].legend(named_once.values(), named_once, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
+
+
+def scale_of(values: Iterable[float]) -> str:
+    """"log" where ascending values grow by factors that are more alike than their steps, else "linear"."""
+    values = np.asarray(list(values), float)
+    if len(values) < 3 or values[0] <= 0:
+        return "linear"
+    steps, factors = np.diff(values), np.diff(np.log(values))
+    return "log" if factors.std() / factors.mean() < steps.std() / steps.mean() else "linear"
+
+
+def points(study: Study, kinds: dict[str, str]) -> pd.DataFrame:
+    """Rows of ``plane``, of groups of a study. kinds: label → kind of point; "METHOD, choice" is a point of METHOD's.
+    The bounds are the 95 % interval's over seeds. Index: the labels as in tables."""
+    found = study.intervals(["recall@10", "unpopular/recall@10"], kinds)
+    found.columns = [f"{metric} {bound}".removesuffix(" mean") for metric, bound in found.columns]
+    found.insert(0, "kind", kinds)
+    found.insert(0, "name", [named(label.partition(",")[0]) for label in kinds])
+    return found.set_axis(pd.Index(map(named, kinds), name="model"))
 
 
 def pareto_front(points: pd.DataFrame) -> pd.Series:
@@ -74,34 +99,71 @@ def pareto_front(points: pd.DataFrame) -> pd.Series:
     return pd.Series(~beaten.any(1), index=points.index)
 
 
+def front(points: pd.DataFrame) -> pd.DataFrame:
+    """The rows of ``plane`` on the Pareto front of all but teachers, by Recall@10, lowest first."""
+    students = points[points["kind"] != "teacher"]
+    best = pareto_front(students[["recall@10", "unpopular/recall@10"]])
+    return students[best].sort_values("recall@10")
+
+
 def plane(points: pd.DataFrame) -> Figure:
     """Accuracy against fairness. points: columns name, kind, "recall@10", "unpopular/recall@10", one row per model, and
-    their bounds "recall@10 low", "recall@10 high", …, drawn as bars; the Pareto front of all but teachers is drawn."""
+    their bounds "recall@10 low", "recall@10 high", …, drawn as bars. A mark for each kind; rows of one name are joined,
+    and named at the first. The ``front`` is stairs, beyond which no student stands."""
     figure, axis = plt.subplots(figsize=(8.5, 5))
-    sns.scatterplot(points, x="recall@10", y="unpopular/recall@10", hue="kind", style="kind", s=90, ax=axis)
-    students = points[points["kind"] != "teacher"].set_index("name")[["recall@10", "unpopular/recall@10"]]
-    front = students[pareto_front(students)].sort_values("recall@10")
-    axis.plot(front["recall@10"], front["unpopular/recall@10"], color="grey", linewidth=1.2, zorder=0)
+    sns.scatterplot(points, x="recall@10", y="unpopular/recall@10", hue="kind", style="kind", s=90, ax=axis, zorder=3)
+    best = front(points)
+    axis.step(best["recall@10"], best["unpopular/recall@10"], where="pre", color="black", linewidth=1.4, zorder=1)
     axis.set(xlabel="Recall@10, all items", ylabel="Recall@10, unpopular items")
+    axis.grid(alpha=0.3)
     axis.legend(title="", loc="upper left", bbox_to_anchor=(1, 1))
     x, y = points["recall@10"], points["unpopular/recall@10"]
     across, up = (points[f"{metric} high"] - points[metric] for metric in (x.name, y.name))
-    axis.errorbar(x, y, up, across, fmt="none", ecolor="lightgrey", elinewidth=0.8, zorder=0)
-    names = [axis.text(*place, name, fontsize=9) for *place, name in zip(x, y, points["name"])]
+    axis.errorbar(x, y, up, across, fmt="none", ecolor="darkgrey", elinewidth=0.8, zorder=0)
+    for _, choices in points.groupby("name", sort=False):
+        axis.plot(choices[x.name], choices[y.name], color="grey", linestyle=":", linewidth=1, zorder=1)
+    first = points.drop_duplicates("name")
+    names = [axis.text(*place, name, fontsize=9) for *place, name in zip(first[x.name], first[y.name], first["name"])]
     # iter_lim, not time: the same each time
     adjust_text(names, x.to_numpy(), y.to_numpy(), ax=axis, expand=(1.25, 1.6), iter_lim=500,
                 arrowprops={"arrowstyle": "-", "color": "grey", "linewidth": 0.7})
     return figure
 
 
-def curves(histories: dict[str, list[dict]], value: str, label: str) -> Figure:
-    """A value of the training history over epochs, a line for each name, told apart by marks as well."""
-    figure, axis = plt.subplots(figsize=(6.5, 3.6))
-    for (name, history), (marker, colour) in zip(histories.items(), MARKS):
-        axis.plot([row["epoch"] for row in history], [row[value] for row in history], label=name, color=colour,
-                  marker=marker, markevery=0.15)
-    axis.set(xlabel="epoch", ylabel=label, ylim=(0, None))
-    axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
+def dots(panels: dict[str, pd.DataFrame], log: bool = False, lines: Iterable[str] = ()) -> Figure:
+    """A dot and its bounds for each row, by name, the first at the top; a panel for each frame, and a line down from
+    the rows named in ``lines``. panels: label of the axis → three columns, the dot's value and its bounds."""
+    height = 0.3 * len(next(iter(panels.values()))) + 1
+    figure, axes = plt.subplots(1, len(panels), figsize=(max(6.5, 3.6 * len(panels)), height), sharey=True,
+                                squeeze=False)
+    for axis, (label, frame) in zip(axes[0], panels.items()):
+        value, low, high = frame.to_numpy().T
+        axis.errorbar(value, frame.index, xerr=[value - low, high - value], fmt="o", color="black", ecolor="grey",
+                      markersize=5, capsize=3)
+        for name, style in zip(lines, ("--", ":")):
+            axis.axvline(value[frame.index.get_loc(name)], color="grey", linestyle=style, linewidth=1, zorder=0)
+        axis.set(xlabel=label)
+        if log:
+            axis.set_xscale("log")
+            axis.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}",
+                           minor_locator=NullLocator())
+    axes[0, 0].invert_yaxis()
+    return figure
+
+
+def curves(results: dict[str, list[Result]], panels: dict[str, str | Callable[[dict], float]]) -> Figure:
+    """Values over epochs: a colour and mark for each label, a line for each of its results, a panel for each of
+    ``panels``: the axis' label → a name in the training's history, or a function of its rows."""
+    figure, axes = plt.subplots(1, len(panels), figsize=(1 + 4.2 * len(panels), 3.4), squeeze=False,
+                                layout="constrained")
+    for axis, (title, value) in zip(axes[0], panels.items()):
+        for (label, group), mark, colour in zip(results.items(), cycle(MARKS), cycle(sns.color_palette())):
+            for n, result in enumerate(group):
+                values = [row[value] if isinstance(value, str) else value(row) for row in result.history]
+                axis.plot([row["epoch"] for row in result.history], values, color=colour, marker=mark, linewidth=1,
+                          markersize=5, markevery=max(1, len(values) // 8), label="_" * (n > 0) + named(label))
+        axis.set(xlabel="epoch", ylabel=title)
+    axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 
@@ -115,45 +177,19 @@ def searched(curves: dict[str, pd.Series]) -> Figure:
     return figure
 
 
-def heat_maps(matrices: dict[str, np.ndarray], label: str) -> Figure:
-    """Square matrices [G, G] side by side, in one scale of colour; G groups of a ranking, the best first."""
-    top = max(np.max(matrix) for matrix in matrices.values())
-    figure, axes = plt.subplots(1, len(matrices), figsize=(4.2 * len(matrices) + 1, 4), squeeze=False, sharey=True,
-                                layout="constrained")
-    for axis, (name, matrix) in zip(axes[0], matrices.items()):
-        groups = range(1, len(matrix) + 1)
-        sns.heatmap(matrix, vmin=0, vmax=top, cmap="rocket_r", square=True, ax=axis, cbar=False, xticklabels=groups,
-                    yticklabels=groups)
-        axis.set(title=name, xlabel="tenth of the teacher's ranking")
-    axes[0, 0].set_ylabel("tenth of the teacher's ranking")
-    figure.colorbar(axes[0, -1].collections[0], ax=axes, label=label, shrink=0.8)
-    return figure
-
-
 def size_against_quality(frame: pd.DataFrame, teacher: pd.Series, rows: dict[str, str] = OVERALL) -> Figure:
-    """Metrics against the student's size, a line per method, the teacher a dashed one. frame: tidy; teacher: metric →
-    value."""
+    """Metrics against the student's size, marks and a line per method, the teacher a dashed one; the bars are 95 %
+    intervals over seeds, where there are several. frame: tidy; teacher: metric → value."""
     figure, axes = plt.subplots(1, len(rows), figsize=(5.2 * len(rows), 3.8), squeeze=False, layout="constrained")
     for axis, (metric, title) in zip(axes[0], rows.items()):
         part = frame[frame["metric"] == metric]
-        for method, group in part.groupby("method", sort=False):
-            means = group.groupby("dim")["value"].mean()
-            axis.plot(means.index, means, marker="o", label=label_of(method))
+        for (method, group), mark in zip(part.groupby("method", sort=False), MARKS):
+            of = group.groupby("dim")["value"].apply(interval).unstack()
+            axis.errorbar(of.index, of["mean"], of["high"] - of["mean"], marker=mark, capsize=3, label=label_of(method))
         axis.axhline(teacher[metric], color="grey", linestyle="--", linewidth=1.3, label="teacher")
         dims = sorted(part["dim"].unique())
         axis.set(xscale="log", xticks=dims, xticklabels=[str(d) for d in dims], xlabel="student's dimensions",
                  ylabel=title)
         axis.minorticks_off()
     axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1, 1))
-    return figure
-
-
-def bars(values: pd.Series, label: str) -> Figure:
-    """Horizontal bars, one for each name of the index, in its order."""
-    figure, axis = plt.subplots(figsize=(6.5, 0.36 * len(values) + 1))
-    drawn = axis.barh(values.index, values, color=COLOURS["unpopular"])
-    axis.bar_label(drawn, fmt="{:.2f}", padding=3, fontsize=9)
-    axis.set(xlabel=label)
-    axis.invert_yaxis()
-    axis.grid(axis="y", visible=False)
     return figure

@@ -12,21 +12,22 @@ PACKAGES = ("torch", "numpy", "pandas", "matplotlib", "seaborn")
 
 
 def provenance_of(results: list[Result]) -> dict:
-    """What the results have in common, for the file beside the table or figure made of them.
+    """What the results have in common, for the file beside the table or figure made of them. Where several machines
+    computed them, "instructions" names every kind of processor, "avx2, AMD and avx2, Intel".
 
-    Raises ValueError where two results on one data set differ in pairs, split, kind of device, instruction set or
-    release of torch.
+    Raises ValueError where two results on one data set differ in pairs, split, kind of device or release of torch.
     """
-    common = {}
+    common, kinds = {}, {}
     for result in results:
-        where = {k: result.provenance[k] for k in ("split", "fingerprint", "device", "torch", "instructions")}
-        first = common.setdefault(result.provenance["data"], where)
+        data, where = data_of(result), {k: result.provenance[k] for k in ("split", "fingerprint", "device", "torch")}
+        first = common.setdefault(data, where)
+        kinds.setdefault(data, set()).add(result.provenance["instructions"])
         if first != where:
             differs = ", ".join(f"{k}: {first[k]!r} and {where[k]!r}" for k in where if first[k] != where[k])
-            raise ValueError(f"results of mixed provenance on {result.provenance['data']} ({differs}): "
+            raise ValueError(f"results of mixed provenance on {data} ({differs}): "
                              "a table must come from one data set, one split and one kind of machine")
     return {
-        "data": common,
+        "data": {name: where | {"instructions": " and ".join(sorted(kinds[name]))} for name, where in common.items()},
         "commits": sorted({r.provenance["commit"] + ("+dirty" if r.provenance["dirty"] else "") for r in results}),
         "settings": sha256(" ".join(sorted({r.key for r in results})).encode()).hexdigest()[:16],
         "runs": len({r.key for r in results}),
@@ -35,6 +36,12 @@ def provenance_of(results: list[Result]) -> dict:
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
     }
+
+
+def data_of(result: Result) -> str:
+    """The name of the data set of a result; of synthetic worlds each seed's is one of its own."""
+    data, (protocol, _, seed) = result.provenance["data"], result.provenance["split"].partition(", ")
+    return f"{data}, {seed}" if protocol == "affinity" else data
 
 
 def write_provenance(path: Path, results: list[Result]) -> None:

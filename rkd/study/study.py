@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from statistics import median
 
 import pandas as pd
 
@@ -75,13 +74,6 @@ class Study:
     def levels(self) -> pd.DataFrame:
         """``level`` of every group: rows labels, columns metrics."""
         return pd.DataFrame({label: self.level(label) for label in self.results}).T
-
-    def costs(self, labels: Iterable[str], unit: str = "none") -> pd.Series:
-        """Seconds per epoch of groups, the median of each, over those of the group ``unit``: name → ratio."""
-        def seconds(label):
-            return median(r.seconds_per_epoch for r in self[label])
-
-        return pd.Series({named(label): seconds(label) / seconds(unit) for label in labels})
 
     def table(self, metrics: Sequence[str], labels: dict[str, str] | Iterable[str] | None = None,
               against: str | None = None) -> pd.DataFrame:

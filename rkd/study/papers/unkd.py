@@ -15,15 +15,14 @@ from ... import compress, methods
 from ...evaluate import evaluate
 from ...methods import label_of
 from ...models import BACKBONES as MODELS
-from ...run import fingerprint_of, split_of
+from ...run import split_of
 from ...stats import LEVEL, certain, interval
 from ...stats import mean_std as mean_std_of
 from ...store import Result
-from ...tuned import tuned
 from ..scales import Scale
 from ..study import MARK, Study, named
 from ..tables import mean_std, published
-from . import RIVALS
+from . import RIVALS, second_choices
 
 DATASETS = {"ml-1m": "movielens", "citeulike": "citeulike", "apps": "apps"}  # our names of data sets → the paper's
 BACKBONES = {"mf": "bprmf", "lightgcn": "lightgcn"}
@@ -39,9 +38,12 @@ COMPARED = (*BASELINES, "unkd")
 AUTHORS = "unkd, its authors' settings"
 GROUPS = range(1, 9)
 FACTORS = (0.25, 1, 4)  # times a method's weight, in the synthetic worlds
-# What UnKD's released code makes of DE-RRD, one by one, at the code's weight of 1 (methods.DERRD.as_released)
+# A debiased teacher's student with the settings that were chosen for the plain teacher's
+MATCHED = {"pd-cd, CD's settings": ("pd-cd", "cd"), "pd-htd, HTD's settings": ("pd-htd", "htd")}
+# What UnKD's released code makes of DE-RRD, one by one (methods.DERRD.as_released)
 FAULTS = {"sigmoid": ("sigmoid",), "one draw": ("redraw",), "teacher trained along": ("train_teacher",),
           "ReLU at the end, T = 10": ("relu", "anneal")}
+RELEASED = "de-rrd, all of these, λ = 1"
 
 
 # ------------------------------------------------------------------------------------------------------------ studies
@@ -84,8 +86,9 @@ def comparison_in_worlds(scale: Scale, datasets: Sequence[str]) -> Study:
 
 
 def ablations(scale: Scale, datasets: Sequence[str]) -> Study:
-    """Notebook 3: UnKD's settings one by one, debiased teachers, each method's choice for the tail, and DE-RRD as
-    UnKD's released code has it, fault by fault. The sweeps are on the first data set."""
+    """Notebook 3: UnKD's settings one by one and at its authors', debiased teachers, each method's choice for the tail,
+    and DE-RRD as UnKD's released code has it, fault by fault. All but the debiased teachers is on the first data
+    set."""
     first = datasets[0]
 
     def few(method, **of):
@@ -95,15 +98,17 @@ def ablations(scale: Scale, datasets: Sequence[str]) -> Study:
     groups = bias(scale, datasets).groups
     groups |= {method: [run for name in datasets for run in scale.runs(name, [method])]
                for method in ("unkd", "pd", "pd-cd", "pd-htd", "rrd")}
+    groups |= {label: [replace(run, method=debiased) for run in groups[method]]
+               for label, (debiased, method) in MATCHED.items()}
+    groups |= {AUTHORS: scale.published(first, "unkd")}
     groups |= {f"K = {k}": few("unkd", settings={"groups": k}) for k in GROUPS}
     groups |= {f"λ × {factor}": few("unkd", weight=factor * unkd.weight) for factor in FACTORS}
     groups |= {f"μ = {mu}": few("unkd", settings={"mu": mu}) for mu in sorted({5.0, 20.0, dict(unkd.settings)["mu"]})}
     groups |= {f"de-rrd, {fault}": few("de-rrd", settings={name: released[name] for name in names})
                for fault, names in FAULTS.items()}
-    groups |= {"de-rrd, all of these, λ = 1": few("de-rrd", settings=released, weight=1.0)}
-    return Study(groups | {
-        f"{method}, tail": few(method, choice="tail") for method in ("none", "rd", "cd", "rrd", "de-rrd", "htd", "unkd")
-        if tuned(fingerprint_of(first), "mf", method, "tail") != tuned(fingerprint_of(first), "mf", method)})
+    groups |= {"de-rrd, all of these": few("de-rrd", settings=released),
+               RELEASED: few("de-rrd", settings=released, weight=1.0)}
+    return Study(groups | second_choices(scale, first, (*COMPARED[1:], "rrd")))
 
 
 # ------------------------------------------------------------------------------------------------------------- tables
@@ -237,13 +242,3 @@ def truncated(teachers: Sequence[Result], dims: Sequence[int], metrics: Sequence
         found = pd.DataFrame([evaluate(compress.truncate(r.model, dim), split_of(r.run), ks=10) for r in teachers])
         rows[dim] = pd.concat({metric: interval(found[metric]) for metric in metrics})
     return pd.DataFrame(rows).T
-
-
-def points(study: Study, kinds: dict[str, str]) -> pd.DataFrame:
-    """Rows of the plane of accuracy and fairness (figures.plane): label → kind of point, for groups of a study. The
-    bounds are the 95 % interval's over seeds."""
-    found = study.intervals(["recall@10", "unpopular/recall@10"], kinds)
-    found.columns = [f"{metric} {bound}".removesuffix(" mean") for metric, bound in found.columns]
-    found.insert(0, "kind", kinds)
-    found.insert(0, "name", [named(label) for label in kinds])
-    return found.reset_index(drop=True)

@@ -1,8 +1,11 @@
 """UnKD's Figures 1 to 5 and what stands beside them, drawn from frames and tensors."""
 
+from itertools import cycle
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -64,7 +67,7 @@ def score_against_popularity(popularity: np.ndarray, scores: dict[str, np.ndarra
     popularity [n_items]; scores: name → [n_items].
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained", width_ratios=(3, 2))
-    for (name, values), (marker, colour) in zip(scores.items(), MARKS):
+    for (name, values), marker, colour in zip(scores.items(), MARKS, sns.color_palette()):
         left.scatter(popularity, (values - values.mean()) / values.std(), s=9, alpha=0.4, marker=marker, color=colour,
                      linewidths=0, rasterized=True, label=name)
     left.set(xscale="symlog", xlabel="training interactions of the item", xlim=(-0.3, None),
@@ -88,7 +91,8 @@ def low_rank(truncated: pd.DataFrame, students: pd.DataFrame, dim: int, rows: di
         axis.errorbar(line.index, line["mean"], line["high"] - line["mean"], marker=".", capsize=3, color="grey",
                       label="the teacher, truncated")
         spread = dim * np.geomspace(0.8, 1.25, len(students))  # side by side, or they would hide each other
-        for x, (name, row), (marker, colour) in zip(spread, students[metric].iterrows(), MARKS):
+        for x, (name, row), marker, colour in zip(spread, students[metric].iterrows(), cycle(MARKS),
+                                                  cycle(sns.color_palette())):
             axis.errorbar(x, row["mean"], row["high"] - row["mean"], marker=marker, color=colour, capsize=3,
                           linestyle="none", markeredgecolor="black", label=named(name))
         axis.set(xscale="log", xticks=line.index, xticklabels=map(str, line.index), xlabel="dimensions d",
@@ -102,7 +106,7 @@ def within_groups(correlations: dict[str, pd.DataFrame]) -> Figure:
     """How far scores follow popularity within each of K groups of equal mass: a line for each name, rows K, columns
     "mean", "low", "high" (a bar where they are known)."""
     figure, axis = plt.subplots(figsize=(6.5, 3.8), layout="constrained")
-    for (name, table), (marker, colour) in zip(correlations.items(), MARKS):
+    for (name, table), marker, colour in zip(correlations.items(), MARKS, sns.color_palette()):
         axis.errorbar(table.index, table["mean"], table["high"] - table["mean"], marker=marker, color=colour, capsize=3,
                       label=name)
     axis.set(xlabel="groups K", ylabel="rank correlation of\nscore and popularity", ylim=(0, 1), xticks=table.index)

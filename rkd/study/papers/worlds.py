@@ -1,8 +1,11 @@
 """Models in synthetic worlds, where affinity and popularity are known apart: their effects on scores, and what a ranker
 that knows the truth would show."""
 
+from itertools import cycle
+
 import matplotlib.pyplot as plt
 import pandas as pd
+import seaborn as sns
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -92,7 +95,7 @@ def plane(found: pd.DataFrame) -> Figure:
         else:
             x, y = found.loc[model, ("affinity", "mean")], found.loc[model, ("popularity", "mean")]
             outside.append(f"{model}: ({x:+.3f}, {y:+.3f})")
-    for (method, points), (marker, colour) in zip(lines.items(), MARKS):
+    for (method, points), marker, colour in zip(lines.items(), cycle(MARKS), cycle(sns.color_palette())):
         points = [row for _, row in sorted(points, key=lambda point: point[0])]
         x, y = ([row[name, "mean"] for row in points] for name in ("affinity", "popularity"))
         reach = [[row[name, "high"] - row[name, "mean"] for row in points] for name in ("affinity", "popularity")]
