@@ -184,6 +184,8 @@ def test_changes_over_the_student_are_drawn_as_they_are():
     hollow = [line.get_xdata().tolist() for line in axes[0].lines if line.get_label().endswith(", paper")]
     assert hollow == [[0.7, 0.7], [-0.7, -0.7]]
     assert not any(line.get_label().endswith(", paper") for line in axes[1].lines)
+    told = {text.get_text() for text in axes[1].get_legend().get_texts()}
+    assert told == {"popular", "unpopular", "popular, paper", "unpopular, paper"}
 
 
 def test_scores_are_drawn_standardised_against_popularity():

@@ -55,7 +55,9 @@ def change_over_student(changes: pd.DataFrame, paper: str = "the paper") -> Figu
         axis.set(title=dataset, yticks=range(len(labels)), yticklabels=map(named, labels),
                  ylim=(len(labels) - 0.5, -0.5), xlabel="Recall@10 against the plain student's")
         axis.xaxis.set_major_formatter(lambda x, _: f"{100 * x:+.3g} %" if x else "0")
-    axes[0, -1].legend(title="half of the items", loc="upper left", bbox_to_anchor=(1, 1))
+    named_once = {name: handle for axis in axes[0] for handle, name in zip(*axis.get_legend_handles_labels())}
+    axes[0, -1].legend(named_once.values(), named_once, title="half of the items", loc="upper left",
+                       bbox_to_anchor=(1, 1))
     return figure
 
 
