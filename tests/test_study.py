@@ -18,7 +18,7 @@ from rkd.stats import holm
 from rkd.study import figures, tables
 from rkd.study.papers import unkd, unkd_figures
 from rkd.study.provenance import provenance_of
-from rkd.study.study import Study, answer, as_tuned, compare, named, verdicts
+from rkd.study.study import Study, as_tuned, named
 
 
 @pytest.fixture(autouse=True)
@@ -176,25 +176,6 @@ def test_intervals_of_groups_are_those_over_their_seeds(study):
                                       for bound in ("mean", "low", "high")]
     expected = ttest_1samp([0.22, 0.24], 0).confidence_interval()
     assert found.loc["cd", "popular/recall@10"].tolist() == pytest.approx([0.23, expected.low, expected.high])
-
-
-def test_old_tests_are_claims(by_users):
-    study = study_of(**{name: users(name, values) for name, values in by_users.items()})
-    expected = study.claims(("rd", "above", ["none", "cd"], "ndcg@10"))
-    pd.testing.assert_frame_equal(study.tests("rd", ["ndcg@10"]), expected)
-    assert verdicts(study.tests("rd", ["ndcg@10"], ["none"]), "RD").startswith("ndcg@10: RD above Student: holds (+0.2")
-
-
-def test_verdicts_over_seeds(study, capsys):
-    """Popular Recall@10 of teacher and CD over two seeds: 0.30, 0.32 and 0.22, 0.24; standard errors 0.01 each."""
-    assert study.above("teacher", "cd", "popular/recall@10") == "popular/recall@10: Teacher above CD: yes"
-    assert study.above("cd", "teacher", "popular/recall@10") == "popular/recall@10: CD above Teacher: no"
-    assert study.below("cd", "teacher", "popular/recall@10") == "popular/recall@10: CD below Teacher: yes"
-    assert study.below("cd", "none", "popular/recall@10") == (
-        "popular/recall@10: CD below Student: within the spread of the seeds")
-    compare("the teacher is above", *(study.values(label, "popular/recall@10") for label in ("teacher", "cd")))
-    assert capsys.readouterr().out == "the teacher is above: yes\n"
-    assert (answer("so it is", True), answer("so it is", False)) == ("so it is: yes", "so it is: no")
 
 
 def test_sweeps_of_groups_by_hand():
