@@ -201,14 +201,3 @@ def verdicts(table: pd.DataFrame) -> str:
         lines.append(": ".join([*([", ".join(where)] if where else []), f"{ours} {direction} {theirs}",
                                 f"{row['verdict']} ({', '.join([evidence, ' × '.join(design)]).rstrip(', ')})"]))
     return "\n".join(lines)
-
-
-# ------------------------------------------------------------- goes as soon as no notebook calls it any more
-
-def verdict(claim: str, larger: pd.Series, smaller: pd.Series) -> str:
-    """One line that says whether ``larger`` (its mean over seeds) is above ``smaller``: yes, no, or within the spread
-    of the seeds, which is where the difference of means is below twice its standard error. One seed has no spread."""
-    difference = larger.mean() - smaller.mean()
-    error = 0.0 if len(larger) == 1 else (larger.var() / len(larger) + smaller.var() / len(smaller)) ** 0.5
-    answer = "within the spread of the seeds" if abs(difference) < 2 * error else "yes" if difference > 0 else "no"
-    return f"{claim}: {answer}"

@@ -1,10 +1,11 @@
 """The catalog itself: names, what it says is verified, real data against published facts, and statistics."""
 
+import gzip
 import os
 
 import pytest
 
-from rkd.datasets import CATALOG, DataError, fetch, load, statistics
+from rkd.datasets import CATALOG, DataError, fetch, load, statistics, titles
 
 pytestmark = pytest.mark.usefixtures("folders")
 needs_data = pytest.mark.skipif(not os.environ.get("RKD_DATA"), reason="RKD_DATA is not set")
@@ -39,6 +40,35 @@ def test_catalog_says_how_many_users_validate():
     """UnKD's released code: half, of CiteULike a fifth."""
     assert {name: dataset.valid_users for name, dataset in CATALOG.items()} == {
         "ml-100k": 0.5, "ml-1m": 0.5, "citeulike": 0.2, "gowalla": 0.5, "apps": 0.5}
+
+
+U_ITEM = "1|Toy Story (1995)|01-Jan-1995||http://x|0|0\n2|Misérables, Les (1995)|\n|no id|\n3\n".encode("latin-1")
+ITEM = "item_id:token\tmovie_title:token_seq\trelease_year:token\n7\tBabe, é\t1995\n".encode()
+MOVIES = "1::Toy Story (1995)::Animation|Comedy\n12::Él: x (1953)::Drama\n".encode("latin-1")
+
+
+@pytest.mark.parametrize("folder", ["data", "cache/data"])
+@pytest.mark.parametrize("name, file, content, expected", [
+    ("ml-100k", "ml-100k/u.item", U_ITEM, {1: "Toy Story (1995)", 2: "Misérables, Les (1995)"}),
+    ("ml-100k", "ml-100k/ml-100k.item", ITEM, {7: "Babe, é"}),
+    ("ml-1m", "ml-1m/movies.dat", MOVIES, {1: "Toy Story (1995)", 12: "Él: x (1953)"})])
+def test_titles_by_the_publishers_ids(tmp_path, folder, name, file, content, expected):
+    path = tmp_path / folder / file
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    assert titles(name) == expected
+    path.unlink()
+    path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(content))
+    assert titles(name) == expected and titles("citeulike") is None
+
+
+def test_no_titles_are_no_error(tmp_path, put, monkeypatch):
+    """None where there is no file, none that can be read, no such data set, or no folder."""
+    assert titles("ml-100k") is titles("synthetic") is titles("nowhere.csv") is None
+    put("ml-1m/movies.dat.gz", "no gzip")
+    assert titles("ml-1m") is None
+    monkeypatch.setenv("RKD_DATA", str(tmp_path / "nowhere"))
+    assert titles("ml-1m") is None
 
 
 @needs_data

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from catalog_helpers import INTER, PAIRS, REVIEWS, U_DATA, originals
 
-from rkd.datasets import CATALOG, DataError, fetch, load, statistics
+from rkd.datasets import CATALOG, DataError, fetch, load, statistics, titles
 from rkd.datasets.fetch import Source
 
 pytestmark = pytest.mark.usefixtures("folders")
@@ -186,6 +186,15 @@ def test_two_files_and_gz_are_fetched(put, small, server, tmp_path):
     assert len(load("apps")) == 1 and f"data/{REVIEWS}" in cached(tmp_path)
 
 
+def test_what_lies_beside_is_kept_where_the_archive_has_it(put, small, server, tmp_path):
+    form = u_data_from(f"{server.url}/ml.zip")
+    small("ml-100k", 4, 3, 5, forms=(replace(form, sources=(replace(
+        form.sources[0], beside=("ml-100k/u.item", "ml-100k/none")),)),))
+    put("ml.zip", zipped(**{"ml-100k/u.data": U_DATA, "ml-100k/u.item": "10|A|\n", "ml-100k/u.user": "1"}), "web")
+    assert len(load("ml-100k")) == 5 and titles("ml-100k") == {10: "A"}
+    assert cached(tmp_path) == ["data/ml-100k/u.data", "data/ml-100k/u.item"]
+
+
 def test_archive_cannot_write_outside_its_folder(put, small, server, tmp_path):
     small("ml-100k", 4, 3, 5, forms=(u_data_from(f"{server.url}/ml.zip"),))
     evil = dict.fromkeys(("../evil", "../../evil", "../../../evil", f"{tmp_path}/evil"), "x")
@@ -340,4 +349,5 @@ def test_ml_100k_out_of_recboles_wheel(monkeypatch, tmp_path):
     assert (data.n_users, data.n_items, len(data)) == (943, 1682, 100_000)
     assert statistics(data)["sparsity_percent"] == 93.7
     assert np.array_equal(data.user_ids, np.arange(1, 944))
-    assert cached(tmp_path) == ["data/ml-100k/ml-100k.inter"]
+    assert cached(tmp_path) == ["data/ml-100k/ml-100k.inter", "data/ml-100k/ml-100k.item"]
+    assert len(titles("ml-100k")) == 1682 and titles("ml-100k")[50] == "Star Wars"

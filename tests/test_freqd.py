@@ -1,5 +1,6 @@
 """FreqD: its loss by hand and against dense matrices, its edges, and its limits."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -139,6 +140,16 @@ def test_edges_are_kept_as_often_as_said_and_both_ways(pair, device):
         assert kept.mean() == pytest.approx(keep, abs=0.02) and np.abs(kept.mean(0) - keep).max() < 0.13
         assert np.abs(np.corrcoef(kept.T) - np.eye(edges.sum())).max() < 0.3
         np.testing.assert_allclose(drawn[:, np.eye(len(full), dtype=bool)], 1 - alpha, rtol=1e-6)
+
+
+def test_ids_of_ones_own_are_exchanged_with_users_and_items(pair, device):
+    """As many users as items it need not be."""
+    split, teacher, student = pair
+    ids = {"user_ids": np.arange(split.n_users) + 10, "item_ids": np.arange(split.n_items) + 500}
+    named = replace(split, **{name: replace(part, **ids) for name, part in split.parts.items()})
+    graphs = [made((of, teacher, student)).graphs for of in (split, named)]
+    for side in SIDES:
+        assert torch.equal(graphs[0][side].weights, graphs[1][side].weights)
 
 
 def test_settings_out_of_range(pair):

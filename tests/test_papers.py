@@ -4,18 +4,13 @@ import inspect
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
-import torch
 from matplotlib import pyplot
 from matplotlib.figure import Figure
-from runs_helpers import computed
-from scipy.stats import ttest_1samp, ttest_rel
+from scipy.stats import ttest_1samp
 from study_helpers import all_results, result, study_of
 
 from rkd import METHODS, OnLists, Run
-from rkd.datasets.synthetic import probe, world
-from rkd.stats import verdicts
 from rkd.study import tables
 from rkd.study.papers import both, mkd, unkd
 from rkd.study.scales import SCALES
@@ -96,42 +91,6 @@ def test_both_papers_methods_meet_on_unkds_split():
 
 
 # --------------------------------------------------------------------------------------------------------------- tables
-
-def test_effects_in_the_world_are_the_probes():
-    run = Run("synthetic-world", split="affinity", dim=4, epochs=2)
-    found, truth = computed([run])[0][0], world()
-    users, items = found.model.factors()
-    expected = probe(users @ items.T, truth) | {"model": "Student", "seed": 0, "recall@10": found.metrics["recall@10"]}
-    assert unkd.world_effects(study_of([found])).to_dict("records") == [expected]
-
-
-EFFECTS = pd.DataFrame({"model": ["Teacher", "Teacher", "RD", "RD"], "seed": [0, 1, 0, 1],
-                        "affinity": [0.5, 0.7, 0.2, 0.2], "popularity": [0.1, 0.3, 0.1, 0.3]})
-
-
-def test_effects_over_seeds_by_hand():
-    summary = unkd.world_summary(EFFECTS)
-    assert summary.columns.tolist() == ["affinity-mean", "affinity-std", "popularity-mean", "popularity-std"]
-    assert summary.loc["Teacher"].tolist() == pytest.approx([0.6, 0.02**0.5, 0.2, 0.02**0.5])
-    assert unkd.larger_effect(EFFECTS, "affinity", "Teacher", "RD") == (
-        "affinity's effect (PEM) larger on Teacher's scores than on RD's: yes")
-    assert unkd.larger_effect(EFFECTS, "affinity", "RD", "Teacher").endswith("RD's scores than on Teacher's: no")
-    assert unkd.larger_effect(EFFECTS, "popularity", "RD", "Teacher") == (
-        "popularity's effect (PEZ) larger on RD's scores than on Teacher's: within the spread of the seeds")
-
-
-def test_claims_in_the_world_are_paired_by_seed():
-    """RD's affinity is 0.3 and 0.5 below the teacher's; its popularity is the same on each seed, in another order."""
-    effects = pd.concat([EFFECTS, EFFECTS.iloc[[3, 2]].assign(model="CD")])
-    found = unkd.world_claims(effects, ("affinity", "RD", "below", "Teacher"), ("popularity", "RD", "above", "CD"))
-    assert found.index.tolist() == [("affinity", "RD", "below", "Teacher"), ("popularity", "RD", "above", "CD")]
-    assert found["difference"].tolist() == pytest.approx([-0.4, 0]) and (found["seeds"] == 2).all()
-    expected = ttest_rel([0.2, 0.2], [0.5, 0.7])
-    assert found["p"].iloc[0] == pytest.approx(expected.pvalue) and np.isnan(found["p"].iloc[1])
-    assert verdicts(found).splitlines() == [
-        f"affinity: RD below Teacher: undecided (-0.4000, could have seen {found['smallest'].iloc[0]:.4f}, 2 seeds)",
-        "popularity: RD above CD: undecided (+0.0000, 2 seeds)"]
-
 
 def test_table1_stands_on_the_papers_scale():
     scaled = result("none", metrics={"recall@10": 0.1, "popular/recall@10": 0.3, "unpopular/recall@10": 0.2,
@@ -216,12 +175,24 @@ def test_table3_without_a_published_data_set():
 
 
 def test_table3_of_two_data_sets_and_a_method_that_one_lacks():
-    study = unkd_study("mf", methods=("none", "unkd")) | Study({}, {"more": [
-        *unkd_study("mf", methods=("none", "cd", "unkd"), dataset="citeulike")]})
+    study = study_of([*unkd_study("mf", methods=("none", "unkd")),
+                      *unkd_study("mf", methods=("none", "cd", "unkd"), dataset="citeulike")])
     table = unkd.table3(study)
-    assert list(table.index) == [("ml-1m", "Student"), ("ml-1m", "UnKD"), ("citeulike", "Student"), ("citeulike", "CD"),
-                                 ("citeulike", "UnKD")]
+    assert list(table.index) == [("ml-1m", "Student"), ("ml-1m", "UnKD"), ("citeulike", "Student"),
+                                 ("citeulike", "UnKD"), ("citeulike", "CD")]
     assert table.loc[("citeulike", "CD"), ("MF", "ndcg@10", "published")] == "0.0518"
+
+
+def test_a_method_at_other_settings_has_a_row_of_its_own():
+    """Its figures are not mixed with the method's, and nothing published stands beside it."""
+    study = unkd_study("mf", methods=("none", "unkd"))
+    other = [replace(r, key=f"other {r.key}", metrics=dict.fromkeys(r.metrics, 0.5)) for r in study["unkd"]]
+    for one, r in zip(other, study["unkd"]):
+        one.by_user = r.by_user
+    row = unkd.table3(study | Study({}, {unkd.AUTHORS: other}), ("recall@10",))["MF", "recall@10"].loc["ml-1m"]
+    assert row["ours"].to_dict() == {"Student": "0.1010 ± 0.0014 †", "UnKD": "0.1110 ± 0.0014",
+                                     "UnKD, its authors' settings": "0.5000 ± 0.0000"}
+    assert row["published"].tolist() == ["0.1435", "0.1547", ""]
 
 
 def test_table3_with_its_own_tests():
@@ -280,80 +251,6 @@ def test_the_papers_methods_and_data_sets_are_ours():
 
 # ------------------------------------------------------------------------------------------------------------- drawings
 
-def test_shares_are_drawn_as_they_are():
-    """Popular and unpopular halves add up to one."""
-    table = pd.DataFrame({"test data": [0.5, 0.4], "teacher's top 10": [0.1, 0.25]}, index=["ml-1m", "citeulike"])
-    axes = unkd.shares(table).axes
-    assert [axis.get_title() for axis in axes] == ["ml-1m", "citeulike"]
-    for axis, (_, row) in zip(axes, table.iterrows()):
-        popular, unpopular = ([bar.get_height() for bar in bars] for bars in axis.containers)
-        assert popular == pytest.approx((1 - row).tolist()) and unpopular == pytest.approx(row.tolist())
-        assert [text.get_text() for text in axis.get_xticklabels()] == ["test data", "teacher's\ntop 10"]
-    assert [text.get_text() for text in axes[0].texts] == ["50%", "90%", "50%", "10%"]
-    assert [text.get_text() for text in axes[1].get_legend().get_texts()] == ["popular", "unpopular"]
-
-
-def test_changes_over_the_student_are_drawn_as_they_are():
-    """One panel a data set; popular RD: the mean of 0.25 and 0.27 over the mean of 0.20 and 0.22, less 1."""
-    study = study_of(all_results("ml-1m") + all_results("citeulike", seeds=(0,)))
-    axes = unkd.change_over_student(study.tidy()).axes
-    assert [axis.get_title() for axis in axes] == ["ml-1m", "citeulike"]
-    bars = {round(bar.get_height(), 6) for bar in axes[0].patches if bar.get_height()}
-    assert bars == {round(x, 6) for x in (0.26 / 0.21 - 1, 0.23 / 0.21 - 1, 0.03 / 0.04 - 1, 0.02 / 0.04 - 1)}
-
-
-def test_scores_are_drawn_standardised_against_popularity():
-    """Items that nobody has are left out; the scores of the others, 1, 2 and 3, are ∓ √1.5 and 0."""
-    scores = {"Teacher": np.array([9.0, 1, 2, 3]), "RD": np.array([9.0, 3, 2, 1])}
-    figure = unkd.score_against_popularity(np.array([0, 1, 10, 100]), scores)
-    teacher, rd, unused = figure.axes
-    assert (teacher.get_title(), rd.get_title(), unused.get_visible()) == ("Teacher", "RD", False)
-    np.testing.assert_allclose(teacher.collections[0].get_offsets(), [[1, -(1.5**0.5)], [10, 0], [100, 1.5**0.5]])
-    np.testing.assert_allclose(rd.collections[0].get_offsets()[:, 1], [1.5**0.5, 0, -(1.5**0.5)])
-    assert [axis.texts[0].get_text() for axis in (teacher, rd)] == ["Spearman ρ = 1.00", "Spearman ρ = -1.00"]
-
-
-def test_effects_in_the_world_are_drawn():
-    axis = unkd.world_plane(EFFECTS).axes[0]
-    assert axis.collections[0].get_offsets().tolist() == EFFECTS[["affinity", "popularity"]].values.tolist()
-    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["Teacher", "RD"]
-
-
-def drawn_graph(axis):
-    """(nodes, arrow → its line) of a causal graph as drawn."""
-    nodes = {xy[:2]: letter for letter, xy in unkd.NODES.items()}
-    arrows = {nodes[arrow.xyann] + nodes[arrow.xy]: arrow.arrow_patch.get_linestyle() for arrow in axis.texts
-              if hasattr(arrow, "arrow_patch")}
-    return {text.get_text() for text in axis.texts if len(text.get_text()) == 1}, arrows
-
-
-def test_causal_graphs():
-    """The paper's: U → M ← I → Z → Y ← M, and with Z given, Z → Y cut."""
-    nodes, arrows = drawn_graph(unkd.causal_graph().axes[0])
-    assert nodes == set("UIMZY") and arrows == dict.fromkeys(["UM", "IM", "MY", "IZ", "ZY"], "-")
-    figure = unkd.cut_graph()
-    nodes, arrows = drawn_graph(figure.axes[0])
-    assert nodes == set("UIMZY×") and arrows == dict.fromkeys(["UM", "IM", "MY", "IZ"], "-") | {"ZY": ":"}
-    filled = [tuple(circle.get_offsets()[0]) for circle in figure.axes[0].collections
-              if circle.get_facecolor()[0].tolist() != [1, 1, 1, 1]]
-    assert filled == [unkd.NODES["Z"][:2]]
-
-
-def test_drawn_pairs_stand_where_their_items_do():
-    """Items 0 and 5 were seen; two pairs in the first group, one in the second."""
-    popularity, scores = torch.tensor([90, 80, 70, 3, 2, 1, 60]), torch.tensor([9.0, 8, 7, 6, 5, 4, 3])
-    group, unseen = torch.tensor([0, 0, 0, 1, 1, 1, 0]), torch.tensor([1, 2, 3, 4, 6])
-    better, worse = torch.tensor([1, 2, 3]), torch.tensor([2, 6, 4])
-    axis = unkd.drawn_pairs(popularity, scores, group, unseen, better, worse).axes[0]
-    points = [part.get_offsets().tolist() for part in axis.collections]  # of each group its items, then the better ones
-    assert points == [[[80, 8], [70, 7], [60, 3]], [[80, 8], [70, 7]], [[3, 6], [2, 5]], [[3, 6]]]
-    assert [line.get_xydata().tolist() for line in axis.lines] == [
-        [[80, 8], [70, 7]], [[70, 7], [60, 3]], [[3, 6], [2, 5]]]
-    colours = [tuple(part.get_facecolor()[0][:3]) for part in axis.collections]
-    assert colours[0] == colours[1] != colours[2] == colours[3]
-    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["1", "2"]
-
-
 def test_mixing_draws_points_neighbours_and_mixtures():
     points, neighbours = np.array([[0.0, 0], [1, 1], [2, 0], [50, 50]]), np.array([1, 2])
     mixtures = {"soft": np.array([[0.5, 0.5], [0.7, 0.1]]), "hard": np.array([[1.0, 0.0]])}
@@ -369,9 +266,8 @@ def test_mixing_draws_points_neighbours_and_mixtures():
 
 
 def test_every_drawing_is_drawn_here():
-    """A new one gets a test of its own."""
-    tested = {"shares", "change_over_student", "score_against_popularity", "world_plane", "causal_graph", "cut_graph",
-              "drawn_pairs", "mixing", "discordant", "labels", "decile_panels"}
+    """A new one gets a test of its own. (UnKD's: test_unkd_figures.py)"""
+    tested = {"mixing", "discordant", "labels", "decile_panels"}
     functions = [function for module in (unkd, mkd, both) for function in vars(module).values()
                  if inspect.isfunction(function) and function.__module__ == module.__name__]
     assert {f.__name__ for f in functions if inspect.signature(f).return_annotation is Figure} == tested

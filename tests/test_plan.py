@@ -15,7 +15,7 @@ from rkd.__main__ import main
 from rkd.evaluate import METRICS as MEASURED
 from rkd.store import key_of
 from rkd.study.claims import CLAIMS
-from rkd.study.papers import both, mkd, unkd
+from rkd.study.papers import RIVALS, both, mkd, unkd
 from rkd.study.plan import STUDIES, plan, searches_of, shard
 from rkd.study.plan import runs_of as planned_runs
 from rkd.study.reproduce import ROOT
@@ -43,7 +43,7 @@ def test_every_run_stands_once_with_its_notebooks():
     for of in keys.values():
         for key, run in of.items():
             assert found[key].items() >= run.as_dict().items() and found[key]["label"] == str(run)
-    assert {row["method"] for row in rows if "02_unkd" in row["notebooks"]} == set(unkd.COMPARED)
+    assert {row["method"] for row in rows if "02_unkd" in row["notebooks"]} == {*unkd.COMPARED, *RIVALS}
     assert {row["dataset"] for row in rows} == {"synthetic", "synthetic-world"}
 
 
@@ -163,7 +163,7 @@ def test_a_notebook_computes_its_planned_studies_and_nothing_else(notebook):
     assert computes == len(made), code
     beforehand = re.findall(r"\brkd\.compute\(", code)
     of_tuned = re.findall(r"rkd\.compute\(\s*\[mkd\.tuned_run\(", code) + re.findall(
-        r'rkd\.compute\(scale\.runs\(name, \["teacher"\]\)\[:1\]', code)
+        r'rkd\.compute\(scale\.runs\(name, \["teacher"\]\)', code)
     assert len(beforehand) == len(of_tuned)
 
 

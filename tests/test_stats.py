@@ -20,7 +20,6 @@ from rkd.stats import (
     interval,
     mean_std,
     moderated,
-    verdict,
     verdicts,
 )
 
@@ -223,16 +222,6 @@ def test_lines_on_claims():
         f"{alone['smallest']:.4f}, 200 users)"]
     two = claims(rows | {("ml-1m", "LightGCN", "ndcg@10", "UnKD", "above", "RD"): noise}, names)
     assert verdicts(two).splitlines()[0].startswith("MF, ndcg@10: UnKD above RD: holds (")
-
-
-def test_verdicts():
-    low, high = pd.Series([0.1, 0.11, 0.12]), pd.Series([0.2, 0.21, 0.22])
-    assert verdict("it is", high, low) == "it is: yes"
-    assert verdict("it is", low, high) == "it is: no"
-    # means 0.2 and 0.21, variances 0.01 each: standard error √(0.02 / 3) = 0.082, twice that is above 0.01
-    assert verdict("it is", pd.Series([0.1, 0.2, 0.3]), pd.Series([0.11, 0.21, 0.31])) == (
-        "it is: within the spread of the seeds")
-    assert verdict("it is", pd.Series([0.2]), pd.Series([0.1])) == "it is: yes"
 
 
 # -------------------------------------------------------------------------------------------------------------- results

@@ -16,9 +16,9 @@ from rkd import METHODS, Run, stats
 from rkd.methods import label_of
 from rkd.stats import holm
 from rkd.study import figures, tables
-from rkd.study.papers import unkd
+from rkd.study.papers import unkd, unkd_figures
 from rkd.study.provenance import provenance_of
-from rkd.study.study import Study, answer, as_tuned, compare, named, verdicts
+from rkd.study.study import Study, as_tuned, named
 
 
 @pytest.fixture(autouse=True)
@@ -178,25 +178,6 @@ def test_intervals_of_groups_are_those_over_their_seeds(study):
     assert found.loc["cd", "popular/recall@10"].tolist() == pytest.approx([0.23, expected.low, expected.high])
 
 
-def test_old_tests_are_claims(by_users):
-    study = study_of(**{name: users(name, values) for name, values in by_users.items()})
-    expected = study.claims(("rd", "above", ["none", "cd"], "ndcg@10"))
-    pd.testing.assert_frame_equal(study.tests("rd", ["ndcg@10"]), expected)
-    assert verdicts(study.tests("rd", ["ndcg@10"], ["none"]), "RD").startswith("ndcg@10: RD above Student: holds (+0.2")
-
-
-def test_verdicts_over_seeds(study, capsys):
-    """Popular Recall@10 of teacher and CD over two seeds: 0.30, 0.32 and 0.22, 0.24; standard errors 0.01 each."""
-    assert study.above("teacher", "cd", "popular/recall@10") == "popular/recall@10: Teacher above CD: yes"
-    assert study.above("cd", "teacher", "popular/recall@10") == "popular/recall@10: CD above Teacher: no"
-    assert study.below("cd", "teacher", "popular/recall@10") == "popular/recall@10: CD below Teacher: yes"
-    assert study.below("cd", "none", "popular/recall@10") == (
-        "popular/recall@10: CD below Student: within the spread of the seeds")
-    compare("the teacher is above", *(study.values(label, "popular/recall@10") for label in ("teacher", "cd")))
-    assert capsys.readouterr().out == "the teacher is above: yes\n"
-    assert (answer("so it is", True), answer("so it is", False)) == ("so it is: yes", "so it is: no")
-
-
 def test_sweeps_of_groups_by_hand():
     """Of labels "SETTING = x" and "SETTING × x" alone, x as a number."""
     labels = {"K = 2": 0.2, "K = 10": 0.4, "α = 0.25": 0.1, "cpd × 4": 0.6, "none": 0.7, "K": 0.8, "KK = 3": 0.9}
@@ -282,7 +263,7 @@ def test_results_that_do_not_belong_together_make_no_table_and_no_figure(results
     with pytest.raises(ValueError, match=mixed):
         tables.save_table(unkd.table1(study_of(results).tidy()), "t", "laptop", results)
     with pytest.raises(ValueError, match=mixed):
-        figures.save_figure(unkd.causal_graph(), "f", "laptop", results)
+        figures.save_figure(unkd_figures.causal_graph(), "f", "laptop", results)
     assert not list((tmp_path / "laptop").iterdir())
 
 
@@ -292,6 +273,16 @@ def test_several_kinds_of_processor_are_named(results):
     results[3] = replace(results[3], provenance=results[3].provenance | {"instructions": "avx2, Intel"})
     (found,) = provenance_of(results)["data"].values()
     assert found == kept | {"instructions": f"{kept['instructions']} and avx2, Intel"}
+
+
+def test_worlds_are_data_sets_of_their_own(results):
+    """One of each seed; within one nothing may be mixed."""
+    for n, r in enumerate(results[:3]):
+        r.provenance |= {"data": "synthetic-world", "split": f"affinity, seed {n}", "fingerprint": f"f{n}"}
+    assert list(provenance_of(results[:3])["data"]) == [f"synthetic-world, seed {n}" for n in range(3)]
+    results[2].provenance |= {"split": "affinity, seed 1"}
+    with pytest.raises(ValueError, match="results of mixed provenance on synthetic-world, seed 1 .fingerprint: 'f1'"):
+        provenance_of(results[:3])
 
 
 def test_provenance_tells_settings_apart(results):
@@ -317,8 +308,9 @@ def test_figures_are_the_same_bytes_whenever_they_are_drawn(results, tmp_path, m
     written = []
     for place in ("one", "two"):
         monkeypatch.setenv("RKD_FIGURES", str(tmp_path / place))
-        figures.save_figure(unkd.causal_graph(), "graph", "laptop")
-        figures.save_figure(unkd.change_over_student(study_of(results).tidy()), "change", "laptop", results)
+        figures.save_figure(unkd_figures.causal_graph(), "graph", "laptop")
+        change = unkd_figures.change_over_student(unkd.changes(study_of(results), {}))
+        figures.save_figure(change, "change", "laptop", results)
         written.append([(tmp_path / place / "laptop" / f"{name}.{kind}").read_bytes()
                         for name in ("graph", "change") for kind in ("png", "svg")])
     assert written[0] == written[1]

@@ -6,6 +6,7 @@ its fingerprint.
 """
 
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from ..files import cache_folder
 from .assemble import assemble
 from .errors import DataError
 from .fetch import SOURCE_ERRORS, Form, Source, data_folder, fetched
-from .readers import read_lists, read_ratings, read_reviews, read_table
+from .readers import read_lists, read_ratings, read_reviews, read_table, read_titles
 from .times import read_times
 
 
@@ -77,11 +78,15 @@ CATALOG = {
         (Form(("ml-100k/u.data",), partial(read_ratings, separator="\t", columns=(0, 1, 3)),
               (Source("https://files.grouplens.org/datasets/movielens/ml-100k.zip",
                       "md5:0e33842e24a9c977be4e0107933c0723", "ml-100k/u.data",
-                      ("http://files.grouplens.org/datasets/movielens/ml-100k.zip",)),)),  # its certificate may lapse
+                      ("http://files.grouplens.org/datasets/movielens/ml-100k.zip",),  # its certificate may lapse
+                      ("ml-100k/u.item",)),),
+              titles=("ml-100k/u.item", partial(read_titles, separator="|", encoding="latin-1"))),
          Form(("ml-100k/ml-100k.inter",), partial(read_table, separator="\t"),
               (Source("recbole==1.2.1",
                       "sha256:9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
-                      "recbole/dataset_example/ml-100k/ml-100k.inter"),)),
+                      "recbole/dataset_example/ml-100k/ml-100k.inter",
+                      beside=("recbole/dataset_example/ml-100k/ml-100k.item",)),),
+              titles=("ml-100k/ml-100k.item", partial(read_titles, separator="\t"))),
          _table("ml-100k")),
         fingerprint="738414698dc62ce7"),
     "ml-1m": DataSet(
@@ -90,7 +95,9 @@ CATALOG = {
         (Form(("ml-1m/ratings.dat",), partial(read_ratings, separator="::", columns=(0, 1, 3)),
               (Source("https://files.grouplens.org/datasets/movielens/ml-1m.zip",
                       "md5:c4d9eecfca2ab87c1945afe126590906", "ml-1m/ratings.dat",
-                      ("http://files.grouplens.org/datasets/movielens/ml-1m.zip",)),)),
+                      ("http://files.grouplens.org/datasets/movielens/ml-1m.zip",),
+                      ("ml-1m/movies.dat",)),),
+              titles=("ml-1m/movies.dat", partial(read_titles, separator="::", encoding="latin-1"))),
          _table("ml-1m")),
         fingerprint="cc9d853fa9f46896"),
     "citeulike": DataSet(
@@ -165,6 +172,18 @@ def _read(name: str, form: Form, paths: list[Path]) -> Interactions:
                      given=form.given)
     dataset.check(found)
     return found
+
+
+def titles(name: str) -> dict[int, str] | None:
+    """The items' titles by the publisher's ids, from a file that lies with the data in $RKD_DATA or in the cache; None
+    where there is none that can be read, or the data set is none of CATALOG."""
+    forms = CATALOG[name].forms if name in CATALOG else ()
+    with suppress(DataError, OSError):
+        for folder in filter(None, (data_folder(), cache_folder() / "data")):
+            for file, read in filter(None, (form.titles for form in forms)):
+                if path := next((path for path in (folder / file, folder / f"{file}.gz") if path.is_file()), None):
+                    return read(path)
+    return None
 
 
 def statistics(interactions: Interactions) -> dict:

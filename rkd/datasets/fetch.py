@@ -41,12 +41,14 @@ class Source:
     known_hash : "sha256:…" or "md5:…" of what is downloaded, where its publisher or we know one.
     member : the one file to take out of the downloaded zip or wheel; None if the download is the file itself.
     mirrors : further addresses of the same, each tried where those before it failed.
+    beside : further members of the zip or wheel that are kept in the file's folder, those that it has.
     """
 
     address: str
     known_hash: str | None = None
     member: str | None = None
     mirrors: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
 
     def fetch(self, target: Path) -> Path:
         """Write the file to ``target`` (".gz" is added where it comes compressed) and return its path.
@@ -70,6 +72,8 @@ class Source:
         if self.member is not None:
             with zipfile.ZipFile(path) as archive:
                 target.write_bytes(archive.read(self.member))  # to a path of our choice, whatever the archive's names
+                for member in {*self.beside} & {*archive.namelist()}:
+                    target.with_name(Path(member).name).write_bytes(archive.read(member))
             return target
         with open(path, "rb") as file:
             compressed = file.read(2) == b"\x1f\x8b"  # the URL may end in .gz and yet arrive unpacked
@@ -86,12 +90,14 @@ class Form:
     read : turns one of the files into Pairs (see readers.py).
     sources : where each of the files can be fetched; empty for a form that is only read where it lies.
     given : where the files are the publisher's own parts, which each is: 0 train, 1 valid, 2 test.
+    titles : the file inside the data folder that lists the items' titles, and what reads it; it may be missing.
     """
 
     files: tuple[str, ...]
     read: Callable[[Path], Pairs]
     sources: tuple[Source, ...] = ()
     given: tuple[int, ...] | None = None
+    titles: tuple[str, Callable[[Path], dict[int, str]]] | None = None
 
     def find(self, folder: Path) -> list[Path]:
         """The form's files inside ``folder``, or an empty list unless all are there. Raises DataError on no access."""
@@ -124,7 +130,9 @@ def fetched(form: Form, cache: Path) -> Iterator[list[Path]]:
     with TemporaryDirectory(prefix="rkd-fetch-") as scratch:
         paths = [source.fetch(Path(scratch, file)) for file, source in zip(form.files, form.sources, strict=True)]
         yield paths
-        for path in paths:
+        kept = [path.with_name(Path(member).name) for path, source in zip(paths, form.sources)
+                for member in source.beside]
+        for path in [*paths, *filter(Path.exists, kept)]:
             write_whole(cache / path.relative_to(scratch), partial(shutil.copyfile, path))
 
 

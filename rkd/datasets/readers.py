@@ -54,6 +54,15 @@ def read_ratings(path: Path, separator: str, columns: tuple[int, ...]) -> Pairs:
     return pairs
 
 
+def read_titles(path: Path, separator: str, encoding: str = "utf-8") -> dict[int, str]:
+    """A publisher's list of items, a line each, first its id and then its title: id → title. Lines that do not begin
+    with a whole number, as a header, are left out."""
+    with _explained(path):
+        rows = [line.split(separator) for line in _unpacked(path)[1].decode(encoding).splitlines()]
+    return {int(item): title.strip() for item, title, *_ in (row for row in rows if len(row) > 1)
+            if item.isdecimal()}
+
+
 def read_lists(path: Path, counted: bool, lines: Iterable[str] | None = None) -> Pairs:
     """One user's items a line: "user item item …"; or if ``counted`` "count item item …", where line u is user u - 1.
 

@@ -50,7 +50,8 @@ class FreqD(OnEntities):
     def prepare(self):
         super().prepare()
         train = self.split.train
-        exchanged = replace(train, n_users=train.n_items, n_items=train.n_users, users=train.items, items=train.users)
+        exchanged = replace(train, n_users=train.n_items, n_items=train.n_users, users=train.items, items=train.users,
+                            user_ids=train.item_ids, item_ids=train.user_ids)
         self.graphs = {side: normalised_graph(companions(data, self.k))
                        for side, data in (("users", train), ("items", exchanged))}
         self.everybody = {side: torch.arange(len(rows), device=rows.device) for side, rows in self.of_teacher.items()}

@@ -21,12 +21,12 @@ def provenance_of(results: list[Result], divisions: bool = False) -> dict:
     common, kinds = {}, {}
     for result in results:
         where = {k: result.provenance[k] for k in ("split", "fingerprint", "device", "torch")}
-        name = result.provenance["data"] + (f", {where['split']}" if divisions else "")
-        first = common.setdefault(name, where)
-        kinds.setdefault(name, set()).add(result.provenance["instructions"])
+        data = data_of(result) + (f", {where['split']}" if divisions else "")
+        first = common.setdefault(data, where)
+        kinds.setdefault(data, set()).add(result.provenance["instructions"])
         if first != where:
             differs = ", ".join(f"{k}: {first[k]!r} and {where[k]!r}" for k in where if first[k] != where[k])
-            raise ValueError(f"results of mixed provenance on {result.provenance['data']} ({differs}): "
+            raise ValueError(f"results of mixed provenance on {data} ({differs}): "
                              "a table must come from one data set, one split and one kind of machine")
     changed = sorted({module for r in results for module in getattr(r, "changed", ())})
     return {
@@ -39,6 +39,12 @@ def provenance_of(results: list[Result], divisions: bool = False) -> dict:
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
     } | ({"changed since": changed} if changed else {})
+
+
+def data_of(result: Result) -> str:
+    """The name of the data set of a result; of synthetic worlds each seed's is one of its own."""
+    data, (protocol, _, seed) = result.provenance["data"], result.provenance["split"].partition(", ")
+    return f"{data}, {seed}" if protocol == "affinity" else data
 
 
 def write_provenance(path: Path, results: list[Result], divisions: bool = False) -> None:

@@ -130,22 +130,6 @@ class Study:
         return pd.concat({setting: self.swept(setting).pivot_table("value", "x", "metric")[list(metrics)]
                           for setting in settings}, names=["setting", "value"]).rename_axis(columns=None)
 
-    # --------------------------------------------------------- goes as soon as no notebook calls it any more
-
-    def above(self, ours: str, rival: str, metric: str) -> str:
-        """stats.verdict's line: is a group's metric above another's, by more than the spread of the seeds?"""
-        mine, theirs = (self.values(label, metric) for label in (ours, rival))
-        return stats.verdict(f"{metric}: {named(ours)} above {named(rival)}", mine, theirs)
-
-    def below(self, ours: str, rival: str, metric: str) -> str:
-        """``above``, of the opposite."""
-        mine, theirs = (self.values(label, metric) for label in (ours, rival))
-        return stats.verdict(f"{metric}: {named(ours)} below {named(rival)}", theirs, mine)
-
-    def tests(self, ours: str, metrics: Sequence[str], against: Iterable[str] | None = None) -> pd.DataFrame:
-        """``claims`` that one group is above others, by default all."""
-        return self.claims((ours, "above", list(against or self.results), metrics))
-
 
 def named(label: str) -> str:
     """A label as it stands in tables: a method's own label in the place of its name, before a comma or alone."""
@@ -172,20 +156,3 @@ def as_tuned(run: Run) -> str:
     given = {"lr": run.lr, "l2": run.l2} | ({"λ": run.weight} if run.distils else {})
     given |= {name: value for name, value in run.settings if name in method.search or value != method.settings()[name]}
     return f"{method.label} as tuned: " + ", ".join(f"{name}={value}" for name, value in given.items())
-
-
-# ------------------------------------------------------------- goes as soon as no notebook calls it any more
-
-def verdicts(tests: pd.DataFrame, ours: str) -> str:
-    """stats.verdicts of Study.tests."""
-    return stats.verdicts(tests)
-
-
-def compare(claim: str, larger: pd.Series, smaller: pd.Series) -> None:
-    """Print stats.verdict's line."""
-    print(stats.verdict(claim, larger, smaller))
-
-
-def answer(claim: str, holds: bool) -> str:
-    """One line: does the claim hold, yes or no?"""
-    return f"{claim}: {'yes' if holds else 'no'}"
