@@ -169,7 +169,7 @@ def test_recboles_benchmark_triple(tmp_path):
     for part, pairs in (("train", "7\t10\n7\t11\n8\t10\n8\t12\n"), ("valid", "7\t12\n"), ("test", "8\t11\n")):
         paths.append(tmp_path / f"d.{part}.inter")
         paths[-1].write_text("user_id:token\titem_id:token\n" + pairs)
-    split = rkd.load_split(*paths)
+    split = load_split(*paths)
     assert split.train.user_ids.tolist() == [7, 8] and split.train.item_ids.tolist() == [10, 11, 12]
     assert [(split.parts[name].users.tolist(), split.parts[name].items.tolist()) for name in ("valid", "test")] == [
         ([0], [2]), ([1], [1])]
