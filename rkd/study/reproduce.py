@@ -168,7 +168,7 @@ def train_on(cluster: str, scale: str, notebooks: Iterable[str]) -> None:
     from .plan import runs_of
 
     try:
-        compute(runs_of(scale, notebooks), cluster=cluster)
+        compute(runs_of(scale, [Path(notebook).stem for notebook in notebooks]), cluster=cluster)
     except (ValueError, OSError, DataError, RunsFailed) as error:
         raise ReproduceError(str(error)) from error
 
