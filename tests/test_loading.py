@@ -161,3 +161,15 @@ def test_another_form_of_gowalla_has_no_parts(put, small):
     put("gowalla/interactions.tsv", "user_id\titem_id\n1\t2\n1\t3\n")
     with pytest.raises(ValueError, match="gowalla has no train and test of its publisher's"):
         load("gowalla").split("given")
+
+
+def test_recboles_benchmark_triple(tmp_path):
+    """NAME.train.inter, NAME.valid.inter and NAME.test.inter, with typed columns."""
+    paths = []
+    for part, pairs in (("train", "7\t10\n7\t11\n8\t10\n8\t12\n"), ("valid", "7\t12\n"), ("test", "8\t11\n")):
+        paths.append(tmp_path / f"d.{part}.inter")
+        paths[-1].write_text("user_id:token\titem_id:token\n" + pairs)
+    split = load_split(*paths)
+    assert split.train.user_ids.tolist() == [7, 8] and split.train.item_ids.tolist() == [10, 11, 12]
+    assert [(split.parts[name].users.tolist(), split.parts[name].items.tolist()) for name in ("valid", "test")] == [
+        ([0], [2]), ([1], [1])]

@@ -65,6 +65,15 @@ def test_list_needs_no_environment():
     assert [line.split()[0] for line in done.stdout.splitlines()] == [n for names in plan().values() for n in names]
 
 
+def test_a_cluster_trains_the_runs_of_the_planned_notebooks_first(monkeypatch):
+    done = []
+    monkeypatch.setattr("rkd.schedule.compute", lambda runs, cluster: done.append(({*runs}, cluster)))
+    monkeypatch.setattr(reproduce, "reproduce", lambda planned, *_: done.append([*planned]))
+    assert main(["--scale", "smoke", "--only", "mkd-nkd", "--cluster", "local:2"]) == 0
+    from rkd.study.plan import runs_of
+    assert done == [({*runs_of("smoke", ["04_nkd"])}, "local:2"), ["04_nkd.ipynb"]]
+
+
 @pytest.mark.parametrize("arguments, said", [
     (["--fast"], "unrecognized arguments: --fast; the options are --help, --scale, --only, --list, --jobs, "
                  "--cluster, --from-records\n"),

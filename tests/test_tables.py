@@ -114,7 +114,8 @@ def zipped(**members):
     ("own.csv.gz", gzip.compress(TABLE.encode())), ("own.csv.bz2", bz2.compress(TABLE.encode())),
     ("own.csv.xz", lzma.compress(TABLE.encode())), ("own.csv.zip", zipped(**{"a.csv": TABLE})),
     ("own.zip", zipped(**{"folder/a.csv": TABLE, "__MACOSX/._a.csv": "x"})),
-    ("own.zip", zipped(**{"a.csv.gz": gzip.compress(TABLE.encode())}))])
+    ("own.zip", zipped(**{"a.csv.gz": gzip.compress(TABLE.encode())}))],
+    ids=["gz", "bz2", "xz", "zip", "zip with a folder", "gz in a zip"])
 def test_packed(put, name, content):
     path = put(name, content)
     data = load(path)
