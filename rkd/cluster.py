@@ -18,7 +18,7 @@ from .files import cache_folder, make_writable, write_whole
 from .fingerprint import package_fingerprint
 from .pinned import INSTRUCTIONS
 from .run import Run, split_of
-from .store import paths
+from .store import paths, weights_size
 from .worker import Task, compute_one
 
 LARGEST = 1 << 28  # bytes of a run's files that may travel through the scheduler: 256 MiB
@@ -78,7 +78,7 @@ def _came(future, task: Task, failed: set[str], address: str) -> tuple:
 
 def _on_worker(task: Task, teacher: tuple | None, shared: bool) -> tuple:
     """On a worker: compute_one, with the teacher's files and the run's own where no folder is shared."""
-    if teacher and not shared and teacher[3]:
+    if teacher and teacher[3]:
         _keep(task.run.teacher, task.teacher_key, teacher[3])
     key, result, failure = compute_one(task)
     return key, result, failure, None if shared or failure else _files(task.run, key)
@@ -144,15 +144,10 @@ def _prepared(client, tasks: dict[str, Task], log: Callable[[str], None]) -> boo
             "differ in its last bits, and provenance says which made it")
     client.register_plugin(Refuse(wanted))
     shared = all(theirs["shared"] for theirs in found.values())
-    if not shared and (large := [run for run in runs if _bytes(run) > LARGEST]):
-        raise ValueError(f"{large[0]} comes to {_bytes(large[0]) >> 20} MiB, and no more than {LARGEST >> 20} travel "
-                         "through the scheduler: let RKD_CACHE name one folder that all machines share")
+    if not shared and (large := [run for run in runs if weights_size(run) > LARGEST]):
+        raise ValueError(f"{large[0]} comes to {weights_size(large[0]) >> 20} MiB, and no more than {LARGEST >> 20} "
+                         "travel through the scheduler: let RKD_CACHE name one folder that all machines share")
     return shared
-
-
-def _bytes(run: Run) -> int:
-    split = split_of(run)
-    return 4 * run.dim * (split.n_users + split.n_items)
 
 
 def facts(data: list[tuple[str, str, int]], token: str) -> dict:

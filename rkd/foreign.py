@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 from .alignment import in_rows
@@ -109,6 +108,8 @@ def _refuse_other_scores(source, users: Tensor, items: Tensor) -> None:
     """Raises TypeError where a model of cornac's does not rank a user's items as the inner products do."""
     if not callable(getattr(source, "get_vector_measure", None)):
         return
+    from scipy.stats import spearmanr  # here, since it takes as long to import as much of rkd
+
     for user in {0, len(users) - 1}:
         own = np.asarray(source.score(user)).ravel()[:len(items)]
         if spearmanr(own, (items @ users[user]).cpu().numpy()).statistic < 0.99:

@@ -138,6 +138,12 @@ def store(run: Run, key: str, fit: Fit, device: torch.device) -> None:
                     "provenance": provenance(split_of(run), device), "weights": _checksum(content)})
 
 
+def weights_size(run: Run) -> int:
+    """How many bytes a run's weights take."""
+    split = split_of(run)
+    return 4 * run.dim * (split.n_users + split.n_items)
+
+
 @neutral()
 def model_of(run: Run, key: str, checksum: str) -> MF:
     """A stored model, on the CPU. Raises ValueError where its file is not the one with this checksum."""

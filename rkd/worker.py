@@ -21,7 +21,7 @@ from .files import locked, make_writable
 from .fingerprint import code_fingerprint, package_fingerprint
 from .methods import method_of
 from .run import Run, fit, split_of
-from .store import Result, measure, model_of, paths, store, stored, trained
+from .store import Result, measure, model_of, paths, store, stored, trained, weights_size
 
 CHANGED = "its code or data were changed while runs were being computed: start again"
 
@@ -71,7 +71,7 @@ def compute_one(task: Task) -> tuple[str, Result | None, str]:
         record.parent.mkdir(parents=True, exist_ok=True)
         with locked(record.with_suffix(".lock")):
             if stored(run, key, task.metrics_key) is None:
-                make_writable(record.parent, room=(1 << 16) + 4 * run.dim * (split.n_users + split.n_items))
+                make_writable(record.parent, room=(1 << 16) + weights_size(run))
                 with neutral(), core(resolve_device(task.device)) as device:
                     if trained(run, key) is None:
                         teacher = _teacher(run, task.teacher_key)

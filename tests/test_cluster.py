@@ -1,6 +1,8 @@
 """Runs computed by real dask workers on this machine: the same bits as by one process, whatever dies on the way."""
 
+import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -52,20 +54,19 @@ class Machines:
         while not (folder / "scheduler.json").exists():
             assert time.monotonic() < end and self.scheduler.poll() is None, "no scheduler"
             time.sleep(0.05)
-        import json
         while not (text := (folder / "scheduler.json").read_text()):
             time.sleep(0.05)
         self.address = json.loads(text)["address"]
 
-    def start(self, kind, *arguments, **variables):
-        named = ("--scheduler-file", self.folder / "scheduler.json")
-        return python("-m", f"distributed.cli.dask_{kind}", *named, *arguments,
-                      PYTHONPATH=os.pathsep.join([str(self.folder), *sys.path]), **variables)
+    def start(self, kind, *arguments, root=ROOT, **variables):
+        """A process that imports rkd from ``root``."""
+        return python("-m", f"distributed.cli.dask_{kind}", "--scheduler-file", self.folder / "scheduler.json",
+                      *arguments, root=root,
+                      PYTHONPATH=os.pathsep.join([str(root), str(self.folder), *sys.path]), **variables)
 
-    def worker(self, cache, nanny=False, **variables):
+    def worker(self, cache, nanny=False, root=ROOT):
         arguments = ["--nthreads", "1", "--no-dashboard", *([] if nanny else ["--no-nanny"])]
-        self.workers.append(self.start("worker", *arguments, RKD_CACHE=cache, **variables))
-        return self.workers[-1]
+        self.workers.append(self.start("worker", *arguments, root=root, RKD_CACHE=cache))
 
     def end(self):
         for process in (*self.workers, self.scheduler):
@@ -195,15 +196,11 @@ def test_the_driver_dies(machines, tmp_path):
 
 def test_a_worker_of_other_code_is_refused(machines, tmp_path):
     """Before anything is computed, in one line; one that joins later ends at once."""
-    import shutil
     shutil.copytree(ROOT / "rkd", tmp_path / "other" / "rkd", ignore=shutil.ignore_patterns("__pycache__", "tuning"))
     (tmp_path / "other" / "rkd" / "tuning").mkdir()
     with open(tmp_path / "other" / "rkd" / "train.py", "a") as file:
         file.write("\n\nOTHER = 1\n")
-    other = {"PYTHONPATH": os.pathsep.join([str(tmp_path / "other"), *sys.path])}
-    machines.workers.append(python("-m", "distributed.cli.dask_worker", "--scheduler-file",
-                                   machines.folder / "scheduler.json", "--nthreads", "1", "--no-nanny",
-                                   root=tmp_path / "other", RKD_CACHE=tmp_path / "x", **other))
+    machines.worker(tmp_path / "x", root=tmp_path / "other")
     with pytest.raises(ValueError, match=r"cannot compute what this process asks for:\ntcp://[^\n]*: its rkd is \w+, "
                                          r"here \w+$"):
         compute([tiny()], cluster=machines.address)

@@ -4,7 +4,6 @@ import functools
 import gzip
 import hashlib
 import http.server
-import io
 import multiprocessing
 import os
 import re
@@ -13,12 +12,11 @@ import subprocess
 import tempfile
 import threading
 import time
-import zipfile
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from catalog_helpers import INTER, PAIRS, REVIEWS, U_DATA, originals
+from catalog_helpers import INTER, PAIRS, REVIEWS, U_DATA, originals, zipped
 
 from rkd.datasets import CATALOG, DataError, fetch, load, statistics, titles
 from rkd.datasets.fetch import Source
@@ -54,14 +52,6 @@ def server(tmp_path):
     httpd.shutdown()
     thread.join()
     httpd.server_close()
-
-
-def zipped(**members):
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return buffer.getvalue()
 
 
 def u_data_from(url, content=None):

@@ -2,13 +2,11 @@
 
 import bz2
 import gzip
-import io
 import lzma
-import zipfile
 
 import pandas as pd
 import pytest
-from catalog_helpers import PAIRS, originals
+from catalog_helpers import PAIRS, originals, zipped
 
 from rkd import DataError, DataWarning, load
 
@@ -100,14 +98,6 @@ def test_what_stands_above_the_data(put, above, sep):
 def test_header_behind_a_hash_and_ids_that_begin_with_one(put):
     assert originals(load(put("own.csv", "# " + TABLE))) == PAIRS
     assert originals(load(put("own.csv", "#a,x\n#b,x\n"))) == [("#a", "x"), ("#b", "x")]
-
-
-def zipped(**members):
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return buffer.getvalue()
 
 
 @pytest.mark.parametrize("name, content", [
