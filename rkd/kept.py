@@ -52,8 +52,8 @@ def kept(found: Hits, kinds: Tensor) -> dict[str, np.ndarray]:
     """What is kept of each user's list: "hits", place p as bit p; and, of the first ten places (the lower four bits)
     and the second ten (the upper), how many are hits that are popular and hits that are cold, and how many are items
     outside the popular half."""
-    filled, hits = found.lists >= 0, found.hits > 0
-    kind = kinds[found.lists.clamp(min=0)]
+    lists, hits = found.lists.cpu(), found.hits.cpu() > 0
+    filled, kind = lists >= 0, kinds[lists.clamp(min=0)]
     bits = (hits.long() << torch.arange(DEPTH)).sum(1)
     return {"hits": bits.numpy().astype(np.uint32), "popular_hits": _tens(hits & (kind == POPULAR)),
             "cold_hits": _tens(hits & (kind == COLD)), "unpopular": _tens(filled & (kind != POPULAR))}

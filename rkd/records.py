@@ -19,6 +19,7 @@ import torch
 
 from .data import Interactions
 from .datasets import statistics
+from .device import resolve_device
 from .files import write_whole
 from .fingerprint import PATHS, code_fingerprint, reached
 from .hits import rank
@@ -34,8 +35,9 @@ FILES = ("runs.parquet", "splits.parquet")
 # ------------------------------------------------------------------------------------------------------------- writing
 
 def write(results: Iterable[Result], folder: Path, log=print) -> None:
-    """Write the records of results into a folder, in the place of any there; their models and data must be here. Raises
-    ValueError for a method that is none of METHODS, metrics that what is kept does not give, or more than LIMIT."""
+    """Write the records of results into a folder, in the place of any there; their models and data must be here, and
+    the kind of device that they were measured on. Raises ValueError for a method that is none of METHODS, metrics that
+    what is kept does not give, or more than LIMIT."""
     rows, splits = [], {}
     for result in {r.key: r for r in results}.values():
         run, split = result.run, split_of(result.run)
@@ -46,7 +48,8 @@ def write(results: Iterable[Result], folder: Path, log=print) -> None:
                 torch.cat([getattr(part, of) for part in split.parts.values()]) for of in ("users", "items")))
             splits[split.fingerprint] = {"fingerprint": split.fingerprint, "dataset": run.dataset,
                                          "facts": json.dumps(statistics(whole))} | held_out(split)
-        row = kept(rank(result.model, split, "test", DEPTH), classes_of(split))
+        device = resolve_device(result.provenance["device"].split()[0])  # another would round otherwise
+        row = kept(rank(result.model.to(device), split.to(device), "test", DEPTH), classes_of(split))
         if wrong := faults(row, splits[split.fingerprint], result.metrics):
             raise ValueError(f"{run}: {', '.join(wrong)} cannot be had from what is kept")
         effects = result.effects if run.dataset == "synthetic-world" else None
