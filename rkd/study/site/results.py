@@ -87,8 +87,8 @@ def swept(recording: Recording, of: Callable, method: str, settings: dict[str, s
     "sweeps", metric → symbol → [{"x", "mean", "low", "high"}]; "levels", metric → {"Teacher", "Student"}. None where
     they are not recorded. settings: symbol → the setting."""
     study = recording.study(of)
-    labels = [label for label in study.groups for symbol in settings if label.startswith(f"{symbol} = ")]
-    if not labels:
+    starts = [method, "teacher", "none", *(f"{symbol} = " for symbol in settings)]
+    if not all(any(label.startswith(start) for label in study.groups) for start in starts):
         return None
     tuned = dict(study.groups[method][0].settings)
     sweeps = {metric: {symbol: _points(study.swept(symbol), metric) for symbol in settings} for metric in SWEPT}

@@ -134,7 +134,8 @@ function sizes(section) {
   if (!found) return;
   const [box, data] = found, input = box.querySelector("[type=range]");
   const source = fill(box, "source", Object.keys(data), () => { settle(); draw(); });
-  const metric = fill(box, "metric", [...new Set(Object.values(data).flat().map(row => row.metric))], () => { settle(); draw(); });
+  const [first, ...others] = Object.values(data).map(rows => [...new Set(rows.map(row => row.metric))]);
+  const metric = fill(box, "metric", first.filter(name => others.every(names => names.includes(name))), () => { settle(); draw(); });
 
   function rows() { return data[source.value].filter(row => row.metric === metric.value); }
   function settle() {

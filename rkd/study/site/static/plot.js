@@ -14,7 +14,7 @@ function round(value, digits = 3) {
 
 function ticks(low, high, most) {
   const rough = (high - low) / most, power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map(n => n * power).find(n => n >= rough);
+  const step = [1, 2, 5, 10].map(n => n * power).find(n => n >= 0.7 * rough);
   const found = [];
   for (let n = Math.ceil(low / step - 1e-9); n * step <= high * (1 + 1e-9); n++) found.push(n * step);
   return found;
