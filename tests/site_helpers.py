@@ -7,7 +7,7 @@ import os
 import select
 import shutil
 import subprocess
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlparse
@@ -22,12 +22,11 @@ from rkd.study.scales import SCALES, Scale
 from rkd.study.site.build import build
 
 SCALE = Scale(("synthetic",), seeds=(0, 1), few=(0,), epochs=1, teacher_dim=8, student_dim=3)
-LABELS = ("teacher", "none", "unkd", "sld", "γ = ", "τ = ", "K = 1", "K = 4", "μ = ")  # or how they begin
-PNG = (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x06\x00\x00\x00\x1f\x15\xc4\x89\x00\x00"
-       b"\x00\rIDATx\xdac\xfc\xff\x9f\xa1\x1e\x00\x07\x82\x02\x7f=\xc8H\xef\x00\x00\x00\x00IEND\xaeB`\x82")
+LABELS, SWEPT = ("teacher", "none", "unkd", "sld", "K = 1", "K = 4"), ("γ = ", "τ = ", "μ = ")
+PNG = b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8/5+hHgAHggJ/PchI7wAAAABJRU5ErkJggg==")
 CLAIM = 'a <b>bold</b> & "quoted" claim'
-SCORECARD = ["claim,dataset,backbone,verdict,difference,low,high,smallest,published,p_holm,seeds,users,decided by,paper,"
-             "claim in words,notebook",
+SCORECARD = ["claim,dataset,backbone,verdict,difference,low,high,smallest,published,p_holm,seeds,users,decided by,"
+             "paper,claim in words,notebook",
              '"a <b>bold</b> & ""quoted"" claim",synthetic,MF,"holds, one seed",0.0200,0.0100,0.0300,0.0100,,0.01,1,9,'
              'recall@10: UnKD above RD,UnKD,it <i>holds</i>,"01_first, code cell 1"',
              'another,synthetic,MF,fails,-0.0200,-0.0300,-0.0100,0.0100,0.0500,0.01,1,9,r,MKD,no,01_first',
@@ -37,7 +36,7 @@ SCORECARD = ["claim,dataset,backbone,verdict,difference,low,high,smallest,publis
 def groups_of() -> dict:
     """The recorded groups of the two studies that have sliders."""
     every = unkd.ablations(SCALE, SCALE.datasets).groups | mkd.sld(SCALE, SCALE.datasets).groups
-    return {label: runs for label, runs in every.items() if label in LABELS or label.startswith(LABELS[4:6] + LABELS[8:])}
+    return {label: runs for label, runs in every.items() if label in LABELS or label.startswith(SWEPT)}
 
 
 def write_notebooks(folder: Path) -> None:
@@ -46,13 +45,17 @@ def write_notebooks(folder: Path) -> None:
     table = new_output("execute_result", {"text/html": "<table><thead><tr><th>a</th></tr></thead><tr><td>1</td></tr></table>", "text/plain": "1"})
     first = new_notebook(cells=[
         new_markdown_cell("# 1 · Does <it> & \"that\" hold?\n\nA first sentence. [Next](02_second.ipynb#Part-two), "
-                          "[an exercise](exercises/01_task.ipynb), [the code](../rkd/run.py), [paper](https://example.org/x)."),
-        new_markdown_cell("## Part one\n\nIf $\\lambda_2 < 1$ then $$\\frac{1}{2}\\sum_{i} \\lVert e_i \\rVert^2 .$$"),
-        new_code_cell("raise SystemExit  # <never> executed", outputs=[drawn, new_output("stream", text="<b>1</b> & 2\n")]),
+                          "[an exercise](exercises/01_task.ipynb), [the code](../rkd/run.py), "
+                          "[paper](https://example.org/x)."),
+        new_markdown_cell("## Part one\n\nIf $\\lambda_2 < 1$ then "
+                          "$$\\frac{1}{2}\\sum_{i} \\bigl\\lVert e_i \\bigr\\rVert^2 .$$"),
+        new_code_cell("raise SystemExit  # <never> executed",
+                      outputs=[drawn, new_output("stream", text="<b>1</b> & 2\n")]),
         new_markdown_cell("*Left: what is **drawn**, by $x$.*\n\nMore."),
         new_code_cell("table", outputs=[table, drawn])])
-    second = new_notebook(cells=[new_markdown_cell("# 2 · The second\n\nIt is short."), new_markdown_cell("## Part two")])
-    task = new_notebook(cells=[new_markdown_cell("# Exercise 1 · A task\n\n**You will learn** it. [Back](../01_first.ipynb)")])
+    second, task = (new_notebook(cells=[*map(new_markdown_cell, texts)]) for texts in (
+        ("# 2 · The second\n\nIt is short.", "## Part two"),
+        ("# Exercise 1 · A task\n\n**You will learn** it. [Back](../01_first.ipynb)",)))
     (folder / "exercises").mkdir(parents=True)
     for name, notebook in (("01_first", first), ("02_second", second), ("exercises/01_task", task)):
         nbformat.write(notebook, folder / f"{name}.ipynb")

@@ -65,15 +65,16 @@ def test_choosers_change_the_figure(site, browser):  # noqa: F811
 def test_the_table_is_sorted_by_the_keyboard_and_filtered(site, browser):  # noqa: F811
     browser.goto(site[0] / "compare.html")
     shown = "[...document.querySelectorAll('#compare tbody tr')].filter(row => !row.hidden)"
-    column = browser.js("[...document.querySelectorAll('#compare thead th')].findIndex(th => th.textContent.includes('ndcg'))")
+    headings = "[...document.querySelectorAll('#compare thead th')]"
+    column = browser.js(f"{headings}.findIndex(heading => heading.textContent.includes('ndcg'))")
     values = f"{shown}.map(row => Number(row.cells[{column}].dataset.value))"
     unsorted = browser.js(values)
     for order in (True, False):
-        browser.js(f"document.querySelectorAll('#compare thead th')[{column}].querySelector('button').focus()")
+        browser.js(f"{headings}[{column}].querySelector('button').focus()")
         browser.press("Enter", 13)
         found = browser.js(values)
         assert found == sorted(unsorted, reverse=order) and len({*found}) > 2
-        assert browser.js(f"document.querySelectorAll('#compare thead th')[{column}].ariaSort") == (
+        assert browser.js(f"{headings}[{column}].ariaSort") == (
             "descending" if order else "ascending")
     browser.js("document.querySelector('[type=search]').focus()")
     browser.send("Input.insertText", text="un")
@@ -82,9 +83,9 @@ def test_the_table_is_sorted_by_the_keyboard_and_filtered(site, browser):  # noq
     browser.js("(search => { search.value = ''; search.dispatchEvent(new Event('input')); })"
                "(document.querySelector('[type=search]'))")
     assert browser.js("[...document.querySelectorAll('td.best')].length") > best
-    browser.js("(k => { k.value = '20'; k.dispatchEvent(new Event('input')); })(document.querySelector('[data-column=k]'))")
-    assert browser.js("[...document.querySelectorAll('#compare thead th')].filter(th => !th.hidden).some("
-                      "th => th.textContent.includes('@10'))") is False
+    browser.js("(k => { k.value = '20'; k.dispatchEvent(new Event('input')); })"
+               "(document.querySelector('[data-column=k]'))")
+    assert not browser.js(f"{headings}.some(heading => !heading.hidden && heading.textContent.includes('@10'))")
     assert browser.errors() == []
 
 
@@ -93,7 +94,8 @@ def test_claims_are_filtered_by_verdict(site, browser):  # noqa: F811
     shown = "[...document.querySelectorAll('.claims > li')].filter(claim => !claim.hidden).map(claim => claim.id)"
     assert len(browser.js(shown)) == 3
     browser.js("document.querySelector('[value=fails]').click()")
-    assert browser.js(shown) == ["smoke-another"] and browser.js("document.querySelector('.count').textContent") == "1 of 3 claims"
+    assert browser.js(shown) == ["smoke-another"]
+    assert browser.js("document.querySelector('.count').textContent") == "1 of 3 claims"
 
 
 def test_code_can_be_hidden_and_focus_is_visible(site, browser):  # noqa: F811

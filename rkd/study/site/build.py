@@ -67,7 +67,8 @@ def _writer(to: Path) -> Callable:
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
                               trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"page": page_of, "embedded": embedded, "slug": slug,
-                            "markdown": lambda text: Markup(markdown(text)), "minus": lambda text: text.replace("-", "−")}
+                            "markdown": lambda text: Markup(markdown(text)),
+                            "minus": lambda text: text.replace("-", "−")}
 
     def write(template: str, path: str, **values) -> None:
         (to / path).parent.mkdir(parents=True, exist_ok=True)

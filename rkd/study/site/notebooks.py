@@ -15,6 +15,7 @@ from nbformat import NotebookNode
 
 TEMPLATES = Path(__file__).with_name("templates")
 HEADING = re.compile(r'<h2 id="([^"]*)">(.*?)<a class="anchor-link"', re.DOTALL)
+TABLE = re.compile(r"<table\b.*?</table>", re.DOTALL)
 # What latex2mathml does not know behind \bigl and its kin
 DELIMITERS = {r"\lVert": "‖", r"\rVert": "‖", r"\lfloor": "⌊", r"\rfloor": "⌋"}
 SENTENCE = re.compile(r".+?[.?!](?=\s|$)", re.DOTALL)
@@ -127,7 +128,6 @@ def converted(path: Path, source: str, sources: Collection[str]) -> Page:
     stem = path.stem
     body, resources = Exporter(source, sources).from_notebook_node(
         notebook, {"unique_key": stem, "output_files_dir": f"{stem}_files"})
-    body = re.sub(r"(<table\b.*?</table>)", r'<div class="scroll" tabindex="0" role="region" aria-label="table">\1</div>',
-                  body, flags=re.DOTALL)
+    body = TABLE.sub(r'<div class="scroll" tabindex="0" role="region" aria-label="table">\g<0></div>', body)
     return Page(page_of(source), plain(heading(notebook)), dict(HEADING.findall(body)), body,
                 resources.get("outputs", {}))

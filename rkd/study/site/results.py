@@ -55,9 +55,10 @@ def compared(recording: Recording) -> list[dict]:
             if runs in seen or not (found := recording.of(runs)):
                 continue
             seen.append(runs)
+            made = method_of(method)
             rows.append({"dataset": dataset, "split": split, "backbone": BACKBONES[backbone].label,
-                         "method": method_of(method).label, "choice": words, "dim": runs[0].dim, "seeds": len(found),
-                         "teaches": method_of(method).teaches, "values": {name: _value(found, name) for name in _names()}})
+                         "method": made.label, "teaches": made.teaches, "choice": words, "dim": runs[0].dim,
+                         "seeds": len(found), "values": {name: _value(found, name) for name in _names()}})
     return rows
 
 
