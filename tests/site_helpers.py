@@ -42,7 +42,8 @@ def groups_of() -> dict:
 def write_notebooks(folder: Path) -> None:
     """Two notebooks and an exercise, with outputs, links and awkward characters."""
     drawn = new_output("display_data", {"image/png": b64encode(PNG).decode(), "text/plain": "<Figure>"})
-    table = new_output("execute_result", {"text/html": "<table><thead><tr><th>a</th></tr></thead><tr><td>1</td></tr></table>", "text/plain": "1"})
+    table = new_output("execute_result", {"text/plain": "1", "text/html": "<table><thead><tr><th>a</th></tr></thead>"
+                                                                          "<tr><td>1</td></tr></table>"})
     first = new_notebook(cells=[
         new_markdown_cell("# 1 · Does <it> & \"that\" hold?\n\nA first sentence. [Next](02_second.ipynb#Part-two), "
                           "[an exercise](exercises/01_task.ipynb), [the code](../rkd/run.py), "
