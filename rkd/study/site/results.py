@@ -88,8 +88,8 @@ def swept(recording: Recording, of: Callable, method: str, settings: dict[str, s
     "sweeps", metric → symbol → [{"x", "mean", "low", "high"}]; "levels", metric → {"Teacher", "Student"}. None where
     they are not recorded. settings: symbol → the setting."""
     study = recording.study(of)
-    starts = [method, "teacher", "none", *(f"{symbol} = " for symbol in settings)]
-    if not all(any(label.startswith(start) for label in study.groups) for start in starts):
+    moved = all(any(label.startswith(f"{symbol} = ") for label in study.groups) for symbol in settings)
+    if not moved or not {method, "teacher", "none"} <= study.groups.keys():
         return None
     tuned = dict(study.groups[method][0].settings)
     sweeps = {metric: {symbol: _points(study.swept(symbol), metric) for symbol in settings} for metric in SWEPT}
