@@ -22,7 +22,7 @@ from rkd.study.scales import SCALES, Scale
 from rkd.study.site.build import build
 
 SCALE = Scale(("synthetic",), seeds=(0, 1), few=(0,), epochs=1, teacher_dim=8, student_dim=3)
-LABELS, SWEPT = ("teacher", "none", "unkd", "sld", "K = 1", "K = 4"), ("γ = ", "τ = ", "μ = ")
+LABELS, SWEPT = ("teacher", "none", "unkd", "sld"), ("γ = ", "τ = ", "K = ", "μ = ")
 PNG = b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8/5+hHgAHggJ/PchI7wAAAABJRU5ErkJggg==")
 CLAIM = 'a <b>bold</b> & "quoted" claim'
 SCORECARD = ["claim,dataset,backbone,verdict,difference,low,high,smallest,published,p_holm,seeds,users,decided by,"

