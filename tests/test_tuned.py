@@ -81,11 +81,12 @@ def test_what_is_committed_fits_the_methods():
 
 
 def by_hand(path) -> dict[str, dict]:
-    """What is chosen of a file of trials, with or without rungs, as text is compared."""
+    """What is chosen of a file of trials, with or without rungs, of the drawn trials' batch, as text is compared."""
     with open(path, newline="") as file:
         rows = list(csv.DictReader(file))
     longest = max(int(row.get("rung", 0)) for row in rows)
-    rows = [row for row in rows if int(row.get("rung", 0)) == longest]
+    batches = {row["batch_size"] for row in rows if row.get("origin", "drawn") == "drawn"}
+    rows = [row for row in rows if int(row.get("rung", 0)) == longest and row["batch_size"] in batches]
     first = max(rows, key=lambda row: float(row[NDCG]))
     second = max((row for row in rows if float(row[NDCG]) >= 0.98 * float(first[NDCG])),
                  key=lambda row: float(row[TAIL]))
