@@ -159,7 +159,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--split", help=f"{SPLITS} (default: unkd; of a scale all)")
     sub.add_argument("--dim", type=number("dim", int),
                      help="embedding size (default: teacher 100, students 10; of a scale all)")
-    sub.add_argument("--trials", type=number("trials", int), default=N, help="for each method (default: %(default)s)")
+    sub.add_argument("--trials", type=number("trials", int),
+                     help=f"for each method (default: {N}, of another --dim half as many)")
     sub.add_argument("--epochs", type=number("epochs", int), help="at most, at the last rung (default: "
                      f"{', '.join(f'{name} {epochs}' for name, epochs in EPOCHS.items())})")
     sub.add_argument("--jobs", type=number("jobs", int), help="processes side by side (default: one per core)")

@@ -14,7 +14,6 @@ from .models import Model
 
 BITS = range(2, 9)  # that a number may be rounded to
 SCALES = 40  # a row's scale is the best of so many
-SCALE_BYTES = 4  # a float32 for each row
 
 
 @dataclass(frozen=True)

@@ -31,12 +31,13 @@ Tables = dict[str | type[Method], pd.DataFrame]
 
 
 def tune(dataset: str, methods: list[str | type[Method]] | None = None, folder: Path | None = None,
-         backbone: str = "mf", n: int = N, epochs: int | None = None, jobs: int | None = None, split: str = "unkd",
-         dim: int | None = None) -> None:
+         backbone: str = "mf", n: int | None = None, epochs: int | None = None, jobs: int | None = None,
+         split: str = "unkd", dim: int | None = None) -> None:
     """Choose each method's settings, and write the trials, from which rkd.tuned reads the choice, to ``folder``, by
     default the cache's.
 
     methods : by default all of METHODS; for students of another size than the usual, ``dim``, all that do not teach.
+    n       : trials of each, by default N, of another size than the usual half as many.
     The rest is as for ``search``.
 
     Teachers go first: a student's trials learn from a teacher with the settings just chosen. Later, trials that come
@@ -47,6 +48,7 @@ def tune(dataset: str, methods: list[str | type[Method]] | None = None, folder: 
     fingerprint = fingerprint_of(dataset)
     place = folder / f"{split_of(dataset, split).name[:50]}-{fingerprint}" / split / backbone
     methods = methods or [name for name, method in METHODS.items() if dim is None or not method.teaches]
+    n = (N if dim is None else N // 2) if n is None else n
     make_writable(place)
     for teaches in (True, False):
         group = [method for method in methods if method_of(method).teaches == teaches]

@@ -99,7 +99,7 @@ def test_what_is_to_be_tuned_for_a_scale(monkeypatch):
                 dim = None if run.dim == usual_dim(run.method) else run.dim
                 named = run.name in found.get((run.dataset, run.split, run.backbone, dim), [])
                 assert named == (run.dataset != "synthetic-world")
-    assert [dim for *_, dim in found] == [None] * 2 + [5, 20, 50, 100]
+    assert [dim for *_, dim in found] == [None] * 2 + [20, 50, 100]
     assert all(len(methods) == len(set(methods)) for methods in found.values())
     assert searches_of("laptop", ["cd"], "unkd", "mf") == {("synthetic", "unkd", "mf", None): ["cd"]}
     with pytest.raises(ValueError, match="scale laptop has no such runs"):

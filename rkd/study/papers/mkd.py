@@ -27,7 +27,7 @@ COMBINATIONS = {"none": ()} | {" + ".join(part.upper() for part in on) + " alone
                                for n in (1, 2, 3) for on in combinations(PARTS, n)}
 COMPARED = ("teacher", "none", "rd", "cd", "de", "htd", "de-rrd", "unkd", *RIVALS, *PARTS, "mkd")
 FACTORS = (0.25, 1, 4)  # times each weight
-SIZES = (5, 10, 20, 50, 100)
+SIZES = (10, 20, 50, 100)
 
 
 # ------------------------------------------------------------------------------------------------------------ studies
