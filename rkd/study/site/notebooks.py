@@ -119,6 +119,8 @@ def described(notebook: NotebookNode) -> NotebookNode:
         for output in cell.get("outputs", ()):
             if any(kind.startswith("image/") for kind in output.get("data", {})):
                 output.metadata.setdefault("alt", plain(caption[0] if caption else f"Figure: {under}"))
+                if caption:
+                    after.metadata["caption"] = True
     return notebook
 
 
