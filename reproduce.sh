@@ -165,7 +165,7 @@ run_tests() { # run_tests PYTEST-ARGUMENT…: of the files among them, or of all
     [ -z "$all" ] || set -- notebooks/*.ipynb notebooks/solutions/*.ipynb tests "$@"
     export RKD_FIGURES=${RKD_FIGURES:-$root/.cache/test-figures} # tests leave figures/ as it is
     # file by file on all cores, the longest first: the notebooks, which together train no more than there are cores
-    OMP_NUM_THREADS=1 python -m pytest --nbval --nbval-sanitize-with=tests/sanitize.cfg --nbval-cell-timeout=1800 \
+    OMP_NUM_THREADS=1 python -m pytest --nbval --nbval-sanitize-with=tests/sanitize.cfg --nbval-cell-timeout=7200 \
         --numprocesses=auto --dist=loadscope --no-loadscope-reorder "$@" || status=$?
     if [ -n "$all" ] && [ "$status" -le 1 ]; then # more than 1: not all were run
         python -m rkd.study.check || status=$?
