@@ -54,8 +54,9 @@ def shell(*arguments: str) -> subprocess.CompletedProcess:
 def test_help_needs_no_environment():
     done = shell("--help")
     assert done.returncode == 0 and done.stderr == ""
-    for word in ("--scale", "--only", "--list", "--jobs", "check", "test", "tune", "site", "exercises", "lock", "RKD_DATA",
-                 "--from-records", "record", "verify", "RKD_RECORDS", "RKD_CACHE", "RKD_FIGURES", "RKD_TORCH_INDEX"):
+    for word in ("--scale", "--only", "--list", "--jobs", "check", "test", "tune", "site", "exercises", "lock",
+                 "RKD_DATA", "--from-records", "record", "verify", "RKD_RECORDS", "RKD_CACHE", "RKD_FIGURES",
+                 "RKD_TORCH_INDEX"):
         assert word in done.stdout
 
 
