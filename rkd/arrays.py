@@ -1,5 +1,8 @@
 """Whatever holds numbers in rows → a matrix, and the ids of its rows where it names them."""
 
+import os
+import warnings
+
 import numpy as np
 import pandas as pd
 import pyarrow
@@ -16,7 +19,8 @@ def matrix(source, what: str, side: str) -> tuple[Tensor, np.ndarray | None]:
     """(float32, detached and where it was; the rows' ids or None) of what has a "user" or an "item" in every row.
 
     source : an array or tensor of any layout, number type and library, a sparse matrix, nested lists, nn.Embedding; a
-             table (pandas, Polars, Arrow) in which a column of ids, or else an index of its own, names the rows.
+             table (pandas, Polars, Arrow) in which a column of ids, or else an index of its own, names the rows; the
+             path of a .npy file. What is float32 in rows stays where it is, in a mapped file too.
     Raises TypeError, which says ``what`` must be numbers, for anything else.
     """
     values, ids = _tensor(source, what, side)
@@ -74,13 +78,17 @@ def _numbers(source, what: str) -> Tensor:
     elif isinstance(source, (list, tuple)):
         source = [row.detach().cpu() if isinstance(row, Tensor) else row for row in source]
     try:
+        if isinstance(source, (str, os.PathLike)) and str(source).endswith(".npy"):
+            source = np.load(source, mmap_mode="r", allow_pickle=False)
         array = source if isinstance(source, np.ma.MaskedArray) else np.asarray(source)
         if array.dtype.kind in "cMmSU":
             raise TypeError(f"{array.dtype} are no real numbers")
         if isinstance(array, np.ma.MaskedArray):
             array = array.astype(np.float64).filled(np.nan)
-        if array.dtype in KEPT and array.flags.carray:
-            return torch.from_numpy(array)
+        if array.dtype in KEPT and array.flags.c_contiguous and array.flags.aligned:
+            with warnings.catch_warnings():  # of arrays that must not be written to: nobody does
+                warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+                return torch.from_numpy(array)
         kind = array.dtype.newbyteorder("=")
         if kind not in KEPT:
             kind = np.int64 if kind.kind in "biu" else np.float64

@@ -7,6 +7,7 @@ from itertools import count
 
 import torch
 
+from .adam import Adam
 from .data import Split
 from .device import keep_memory, resolve_device
 from .evaluate import evaluate
@@ -15,7 +16,7 @@ from .methods import METHODS, Distiller
 from .models import BACKBONES, MF
 from .run import fingerprint_of, split_of
 from .sampling import NegativeSampler
-from .train import adam, train_epoch
+from .train import train_epoch
 from .tuned import tuned
 
 REPEATS = 5
@@ -57,7 +58,7 @@ def bench(dataset: str, threads: int | None = None, device: str = "auto", log=pr
 def _epochs(model, split: Split, device: torch.device, batch_size: int, method=None):
     """An action that trains ``model`` for one epoch more each time it is called."""
     generator, negatives = torch.Generator(device).manual_seed(0), NegativeSampler(split.train)
-    optimizer, epochs = adam(model, 1e-3, method), count(1)
+    optimizer, epochs = Adam(model, 1e-3, method), count(1)
     return lambda: train_epoch(model, split, negatives, optimizer, generator, next(epochs), 1e-2, batch_size, method,
                                0.1)
 

@@ -17,7 +17,8 @@ from .tuned import COMMON, STUDENT_DIM, tuned
 def distill(teacher, split: Split, method: str | type[Method], *, backbone: str = "mf", dim: int = STUDENT_DIM,
             seed: int = 0, lr: float | None = None, l2: float | None = None, weight: float | None = None,
             epochs: int | None = None, batch_size: int | None = None, device: str = "auto", progress: bool = True,
-            callback=None, resume: Fit | None = None, evaluate_every: int = 5, patience: int = 20, **settings) -> Fit:
+            callback=None, resume: Fit | None = None, evaluate_every: int = 5, patience: int = 20, lazy: bool = False,
+            **settings) -> Fit:
     """Train a student of ``dim`` with the teacher's help.
 
     teacher  : a model; (user factors [n_users, d_t], item factors [n_items, d_t]), or a model of implicit, cornac,
@@ -44,4 +45,4 @@ def distill(teacher, split: Split, method: str | type[Method], *, backbone: str 
     warn_of_order(teacher, split)
     return train(model, split, **chosen, epochs=epochs, seed=seed, device=device, progress=progress,
                  callback=callback, resume=resume, evaluate_every=evaluate_every, patience=patience,
-                 distiller=partial(made, teacher, **settings))
+                 lazy=lazy, distiller=partial(made, teacher, **settings))

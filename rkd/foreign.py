@@ -5,9 +5,11 @@ No library is imported: what counts is what an object has. NAMES is the one tabl
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from os import PathLike
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from .alignment import in_rows
@@ -52,12 +54,15 @@ IN_A_DICT = Names("users", "items")  # a dict or .npz file, for any of the above
 
 def read(source) -> tuple[Tensor, Tensor, object, object]:
     """(user factors [n_users, d], item factors [n_items, d], the users' ids or None, the items') of a pair, a dict or
-    .npz file with "users" and "items", or a model of another library. Raises TypeError for anything else.
+    .npz file with "users" and "items", the path of such a .safetensors file, or a model of another library. Raises
+    TypeError for anything else.
 
     Biases become columns, [u, 1, b_u] and [v, b_i, 1], so that the inner products are the model's own scores but for
     one constant, the mean of all ratings.
     """
     source = tuple(source) if isinstance(source, Iterator) else source
+    if isinstance(source, (str, PathLike)) and str(source).endswith(".safetensors"):
+        source = load_file(source)  # mapped: a row is read when it is wanted
     if (isinstance(source, (tuple, list)) or getattr(source, "ndim", 0) == 3) and len(source) == 2:
         (users, user_ids), (items, item_ids) = _both(*source)
         return users, items, user_ids, item_ids

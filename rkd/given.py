@@ -12,7 +12,7 @@ from .device import neutral
 from .foreign import read
 from .kernels import DENSE, ItemLists, dots
 from .models import MF, Model
-from .ranking import overflow, refuse_none, seen
+from .ranking import finite_rows, largest, overflow, refuse_none, seen
 
 
 class Given(Model):
@@ -20,7 +20,10 @@ class Given(Model):
 
     source : (user factors [n_users, d], item factors [n_items, d]), arrays, tensors or tables from anywhere; a dict or
              .npz file of both as "users" and "items"; or a model of implicit, cornac, LensKit, LightFM or Surprise,
-             whose biases become further columns (foreign.py).
+             whose biases become further columns (foreign.py). Factors larger than memory: two paths of .npy files, or
+             one of a .safetensors file of "users" and "items", float32, in the split's order. They are mapped, and read
+             row by row as they are wanted, by all methods but NKD with neighbours, FreqD, IR-RRD and DE with a teacher
+             that trains along, which have a copy of the whole in memory.
     inputs : the same before any propagation, for models that have that; by default the factors.
     user_ids, item_ids : your id of each row, a list or a dict id → row. With them the rows may be in any order and more
              than a split has: they are put into the split's by value (``aligned``). A table's index, and the ids that a
@@ -68,7 +71,7 @@ class Given(Model):
         worst = int((v @ u.mean(0)).argmin())
 
         def placed(table, side):
-            if places[side] is None:
+            if places[side] is None or torch.equal(places[side], torch.arange(len(table))):
                 return table
             rows = places[side].to(table.device)
             unknown = table[worst] if side else table.mean(0)
@@ -83,12 +86,12 @@ class Given(Model):
         """Raises ValueError for factors that are not finite, naming the split's users or items, or whose scores
         overflow."""
         for side, table in zip(("user", "item"), self._factors):
-            if bool((bad := ~table.isfinite().all(1)).any()):
+            if bool((bad := ~finite_rows(table)).any()):
                 ids = known_ids(split, side)[bad.nonzero().flatten().cpu().numpy()]
                 raise ValueError(f"the {role}'s factors of {len(ids)} {side}s hold NaN or infinity: {side} "
                                  f"{listed(ids.tolist())}. Give them rows of numbers (zeros, say)")
         if overflow(*self._factors):
-            largest = " and ".join(f"{float(table.abs().max()):.0e}" for table in self._factors)
+            largest = " and ".join(f"{largest(table):.0e}" for table in self._factors)
             raise ValueError(f"the {role}'s scores overflow, with factors up to {largest}: divide them by a constant")
 
     def to(self, device):

@@ -22,6 +22,8 @@ EVERYONE = 2  # a loss of all users pays while they are at most so many times th
 DENSE = 20  # scores of lists pay as one dense product once a list holds the so-manieth part of the catalogue
 LISTED = 1 << 23  # cells of users × items up to which negatives are looked up in a list (of int32: 32 MiB)
 BLOCK_SCORES = 1 << 21  # scores held at once (8 MiB): small enough to stay in a core's cache while they are ranked
+BLOCK_ROWS = 2048  # of a table, moved at once: at d = 64 they stay in a core's cache
+CHECKED = 1 << 20  # numbers of a table that are checked at once
 CHUNKS = 8  # into which a row of scores is cut to find its top
 
 
@@ -85,8 +87,28 @@ class _Rows(torch.autograd.Function):
 
 
 def rows(table: Tensor, index: Tensor) -> Tensor:
-    """table[index] for a leaf table [n, d] and an index of any shape: [*index.shape, d]; gradients go to table.grad."""
-    return _Rows.apply(table, index.flatten()).view(*index.shape, table.shape[1])
+    """table[index] for a leaf table [n, d] and an index of any shape: [*index.shape, d]; gradients go to table.grad, or
+    to who keeps the table (adam.LazyAdam)."""
+    keeper = getattr(table, "keeper", None)
+    read = rows_of_table(table, index.flatten()) if keeper is None else keeper.rows(index.flatten())
+    return read.view(*index.shape, table.shape[1])
+
+
+def rows_of_table(table: Tensor, index: Tensor) -> Tensor:
+    """``rows`` of the table as it is, for a flat index."""
+    return _Rows.apply(table, index)
+
+
+def put_rows(table: Tensor, index: Tensor, values: Tensor) -> None:
+    """table.index_copy_(0, index, values) on a CPU, each row copied as one piece of memory: in half the time at d = 64.
+    One row of values is put everywhere."""
+    _pieces(table)[index.numpy()] = _pieces(values)
+
+
+def _pieces(table: Tensor) -> np.ndarray:
+    """The rows of a table in memory as items without a type: [n]."""
+    array = table.detach().numpy()
+    return array.view(np.dtype((np.void, array.strides[0]))).reshape(len(array))
 
 
 class ItemLists:
@@ -111,6 +133,13 @@ class ItemLists:
         items = self.items if users is None else self.items.index_select(0, users)  # [n, L]
         offsets = torch.arange(len(items) + 1, device=items.device, dtype=torch.int32) * items.shape[1]
         return offsets, items.flatten()
+
+    def rows_read(self, users: Tensor | None) -> Tensor:
+        """The rows of a table [n_users + n_items, d] that the scores of these users' lists depend on, flat int64."""
+        own, listed = (self.n_items, 0) if self.of_users else (0, len(self.items))
+        if users is None:
+            users = torch.arange(len(self.items), device=self.items.device)
+        return torch.cat([users + own, self.items.index_select(0, users).flatten() + listed])
 
     @cached_property
     def by_item(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -174,6 +203,8 @@ def list_scores(table: Tensor, users: Tensor | None, lists: ItemLists) -> Tensor
     gradients go to table.grad, table [n_users + n_items, d] being a leaf. On a CPU by sparse products, several times
     faster."""
     if _sparse(table, lists):
+        if hasattr(table, "keeper"):
+            table.keeper.touch(lists.rows_read(users))
         return _ListScores.apply(table, users, lists)
     items = lists.items if users is None else lists.items.index_select(0, users)
     return scores_by_rows(table, users, items, len(lists.items), lists.of_users)

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from .data import Interactions
-from .kernels import BLOCK_SCORES, CHUNKS, top_k_of_rows
+from .kernels import BLOCK_SCORES, CHECKED, CHUNKS, top_k_of_rows
 
 
 def top_k(user_factors: Tensor, item_factors: Tensor, users: Tensor, k: int, exclude: Interactions) -> Tensor:
@@ -19,7 +19,7 @@ def top_k(user_factors: Tensor, item_factors: Tensor, users: Tensor, k: int, exc
     of n_items.
     """
     for name, table in (("user", user_factors), ("item", item_factors)):
-        if not bool(table.isfinite().all()):
+        if not bool(finite_rows(table).all()):
             raise ValueError(f"the {name} factors hold NaN or infinity: did training diverge? Try a smaller lr")
     if overflow(user_factors, item_factors):
         raise ValueError("the scores overflow: did training diverge? Try a smaller lr")
@@ -41,9 +41,20 @@ def top_k(user_factors: Tensor, item_factors: Tensor, users: Tensor, k: int, exc
     return ranked
 
 
+def finite_rows(table: Tensor) -> Tensor:
+    """Which rows of a table [n, d] hold finite numbers alone: bool [n]. In blocks, so that next to nothing of a table
+    in a mapped file is in memory at once."""
+    return torch.cat([block.isfinite().all(1) for block in table.split(max(1, CHECKED // table.shape[1]))])
+
+
+def largest(table: Tensor) -> float:
+    """The largest absolute value."""
+    return max(abs(float(bound)) for bound in table.aminmax())
+
+
 def overflow(user_factors: Tensor, item_factors: Tensor) -> bool:
     """Whether the scores ⟨u, i⟩ may be beyond what float32 holds."""
-    return float(user_factors.abs().max()) * float(item_factors.abs().max()) * item_factors.shape[1] > 3e38
+    return largest(user_factors) * largest(item_factors) * item_factors.shape[1] > 3e38
 
 
 def rows_of(interactions: Interactions, users: Tensor) -> tuple[Tensor, Tensor]:

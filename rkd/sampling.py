@@ -5,7 +5,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import pad
 
 from .data import Interactions
-from .device import real
+from .device import fixed_shapes, real
 from .kernels import LISTED
 
 
@@ -37,17 +37,36 @@ class NegativeSampler:
             self._stride = train.n_items + 1
             skipped = items - (torch.arange(len(items), device=items.device) - offsets[users])  # t_j − j
             self._keys = users * self._stride + skipped  # ascending
+        self._by_user = None
 
     def __call__(self, users: Tensor, generator: Generator) -> Tensor:
         """One item for each entry of ``users`` (int64, any shape): int64 of that shape."""
         u = users.flatten()
-        draw = torch.rand(len(u), device=u.device, dtype=real(u.device), generator=generator)
+        return self._at(u, self._draw(u, generator)).view(users.shape)
+
+    def of_pairs(self, users: Tensor, generator: Generator) -> Tensor:
+        """The same for the training pairs' users [n], in whichever order these lie, which must not change from call to
+        call: searched user by user, several times faster."""
+        if self._by_user is None:
+            done = self.listed or fixed_shapes(users.device) or bool((users.diff() >= 0).all())
+            self._by_user = () if done else tuple(users.sort(stable=True))
+        if not self._by_user:
+            return self(users, generator)
+        ascending, order = self._by_user
+        found = self._at(ascending, self._draw(users, generator).index_select(0, order))
+        return torch.empty_like(found).index_copy_(0, order, found)
+
+    def _draw(self, users: Tensor, generator: Generator) -> Tensor:
+        return torch.rand(len(users), device=users.device, dtype=real(users.device), generator=generator)
+
+    def _at(self, u: Tensor, draw: Tensor) -> Tensor:
+        """The users' items at these uniform numbers from 0 to 1, [n] each: [n] int64."""
         free = self._free.index_select(0, u)
         rank = torch.minimum((draw * free).long(), free - 1)
         if self.listed:
-            return self._items.index_select(0, self._starts.index_select(0, u) + rank).long().view(users.shape)
+            return self._items.index_select(0, self._starts.index_select(0, u) + rank).long()
         below = torch.searchsorted(self._keys, u * self._stride + rank, right=True) - self._offsets.index_select(0, u)
-        return (rank + below).view(users.shape)
+        return rank + below
 
 
 def draw_ranks(lengths: Tensor, n_draws: int, depth: int, temperature: float, generator: Generator) -> Tensor:

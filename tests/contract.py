@@ -22,6 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import rkd
 from rkd import METHODS, MF, Given, LightGCN, Lists, Sum
+from rkd.adam import Adam
 from rkd.archive import flat
 from rkd.batch import Batch
 from rkd.datasets.synthetic import interactions, world
@@ -29,7 +30,7 @@ from rkd.device import fixed_shapes
 from rkd.methods import check_settings
 from rkd.models import BACKBONES
 from rkd.sampling import NegativeSampler
-from rkd.train import adam, step_loss, train_epoch
+from rkd.train import step_loss, train_epoch
 
 EPOCHS = (1, 11, 101)  # at the start, warmed up, and cold
 
@@ -290,7 +291,7 @@ def training(method=None, backbone=MF, lists=False, **settings):
     teacher = Given(torch.randn(n, 32, generator=generator) for n in (split.n_users, split.n_items))
     teacher = listed(teacher, split) if lists else teacher
     student, made = backbone(split, 4, seed=1), method and method(teacher, split, generator, **settings)
-    state = student, split, NegativeSampler(split.train), adam(student, 1e-2, made), generator
+    state = student, split, NegativeSampler(split.train), Adam(student, 1e-2, made), generator
     train_epoch(*state, 1, 1e-2, 512, made, 0.5)
     return state, made
 

@@ -104,7 +104,7 @@ def test_large_data_are_of_the_sizes_asked_for_and_skewed():
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read from /proc")
 def test_large_tasks_tell_seconds_and_memory():
     sizes = dict(n_users=2000, n_items=500, n_pairs=20_000)
-    for task in (partial(large.train, 2048), partial(large.rrd, 2048)):
+    for task in (partial(large.train, 2048), partial(large.lazy, 2048), partial(large.rrd, 2048)):
         found = task(**sizes)
         assert found.keys() == {"set-up and first epoch", "seconds", "peak MiB", "rise MiB"}
         assert found["set-up and first epoch"] > 0 < found["seconds"] and found["peak MiB"] > found["rise MiB"]

@@ -8,7 +8,7 @@ import torch
 from conftest import interactions_of, matrix, seeded
 from scipy.stats import chisquare, gumbel_r, kstest
 
-from rkd import sampling
+from rkd import Interactions, sampling
 from rkd.sampling import NegativeSampler, draw_places, draw_ranks, gumbel
 
 TOO_UNLIKELY = 1e-4  # a p-value; the seeds are fixed, so a test that passes once passes ever after
@@ -158,3 +158,17 @@ def test_gumbel_noise_is_scipys(device):
     drawn = gumbel(torch.zeros(200, 100, device=device), seeded(device)).flatten().cpu().numpy()
     assert kstest(drawn, gumbel_r.cdf).pvalue > TOO_UNLIKELY and np.isfinite(drawn).all()
     assert drawn.mean() == pytest.approx(np.euler_gamma, abs=0.03)
+
+
+def test_negatives_of_pairs_are_those_of_their_users_in_any_order(monkeypatch):
+    """Searched user by user or not, looked up or not: the same draws."""
+    monkeypatch.setattr(sampling, "LISTED", 0)
+    users, items = torch.arange(23).repeat(3), torch.cat([torch.arange(23), torch.arange(23) + 5, torch.arange(23) + 9])
+    for order in (torch.randperm(69, generator=torch.Generator().manual_seed(1)), users.argsort(stable=True)):
+        train = Interactions(23, 37, users[order], items[order])
+        negatives = sampling.NegativeSampler(train)
+        assert not negatives.listed
+        for _ in range(2):
+            drawn, expected = (draw(train.users, torch.Generator().manual_seed(5))
+                               for draw in (negatives.of_pairs, negatives))
+            assert torch.equal(drawn, expected) and len(drawn.unique()) > 20

@@ -41,6 +41,11 @@ def train(batch: int, **sizes) -> dict:
     return _fit(synthetic(**sizes), DIM, batch)
 
 
+def lazy(batch: int, **sizes) -> dict:
+    """The same, embeddings being moved when they are next read."""
+    return _fit(synthetic(**sizes), DIM, batch, lazy=True)
+
+
 def unkd(batch: int, **sizes) -> dict:
     return _distil("unkd", batch, **sizes)
 
@@ -65,14 +70,14 @@ def _distil(method: str, batch: int, **sizes) -> dict:
     return _fit(split, STUDENT, batch, partial(METHODS[method], fixed(rkd.MF(split, DIM), split)))
 
 
-def _fit(split: Split, dim: int, batch: int, distiller=None) -> dict:
+def _fit(split: Split, dim: int, batch: int, distiller=None, lazy: bool = False) -> dict:
     """Seconds of set-up and first epoch, and of the second; memory with the split already there."""
     model, times = Watched(split, dim), []
     torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])  # torch loads much for the first
     with Memory() as memory:
         start = now()
         rkd.train(model, split, epochs=2, batch_size=batch, device="cpu", progress=False, distiller=distiller,
-                  weight=0.1 if distiller else 0.0, evaluate_every=1,
+                  weight=0.1 if distiller else 0.0, evaluate_every=1, lazy=lazy,
                   callback=lambda fit: times.extend((model.asked, now())))  # around each evaluation
     return {"set-up and first epoch": times[0] - start, "seconds": times[2] - times[1], "peak MiB": memory.peak,
             "rise MiB": memory.rise}

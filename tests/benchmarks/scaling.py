@@ -20,8 +20,9 @@ from rkd.study.reproduce import folder
 BATCH = 8192
 STEPS = (100_000, 300_000, 1_000_000, 3_000_000, 10_000_000)
 FIXED, GROWING = "20,000 users, 10,000 items", "users and items grow as well"
-BATCHES = "users, items and batches grow as well"
-LIMITS = {"train": 8192, "unkd": 8192, "rrd": 8192, "evaluate": 2048}  # MiB of the process, in the largest case
+BATCHES, LAZY = "users, items and batches grow as well", "users and items grow as well, lazy=True"
+# MiB of the process, in the largest case
+LIMITS = {"train": 8192, "lazy": 8192, "unkd": 8192, "rrd": 8192, "evaluate": 2048}
 
 
 def sizes(series: str, n_pairs: int) -> dict[str, int]:
@@ -40,6 +41,7 @@ def main() -> None:
     parser.add_argument("--largest", type=int, default=STEPS[-1], help="interactions of the largest case")
     steps = [n for n in STEPS if n <= parser.parse_args().largest]
     cases = [(series, "train", n) for series in (FIXED, GROWING, BATCHES) for n in steps]
+    cases += [(LAZY, "lazy", n) for n in steps]
     cases += [(GROWING, task, steps[-1]) for task in ("unkd", "rrd", "evaluate")]
     rows = []
     for series, task, n in cases:
@@ -61,7 +63,7 @@ def write(frame: pd.DataFrame) -> None:
     frame.to_csv(place / "scaling.csv", index=False)
     use_style()
     figure, axis = plt.subplots(figsize=(6.5, 4.2))
-    for series, part in frame[frame["task"] == "train"].groupby("series", sort=False):
+    for series, part in frame[frame["task"].isin(["train", "lazy"])].groupby("series", sort=False):
         power = f": as $n^{{{slope(part):.2f}}}$" if len(part) > 1 else ""
         axis.plot(part["n_pairs"], part["seconds"], marker="o", label=series + power)
         where += f"\n\nSeconds per epoch of MF, d = {large.DIM}; {series}{power}."
