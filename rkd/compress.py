@@ -1,20 +1,25 @@
-"""What one can do to a trained model without training it: truncate it, round it, or product-quantise it.
+"""What one can do to a trained model without training it: truncate it, round it, or product-quantise it; and keep what
+came of it by its codes.
 
 Each takes a model with factors (of rkd or from elsewhere, or a pair of matrices) and returns a model: rkd.evaluate,
-rkd.distill, rkd.recommend and export take it. ``size`` says what it costs.
+rkd.distill, rkd.recommend and export take it. ``size`` says what it costs, ``save`` writes a file of about that size.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from . import archive
 from .given import Given
 from .models import Model
 
 BITS = range(2, 9)  # that a number may be rounded to
 SCALES = 40  # a row's scale is the best of so many
-SCALE_BYTES = 4  # a float32 for each row
+SCALE_BYTES = 4  # a float32 for each row, behind its codes
+KEPT = "compressed"  # what a file says that ``save`` wrote it
+SIDES = ("user", "item")
 
 
 @dataclass(frozen=True)
@@ -31,18 +36,32 @@ class Size:
 
 
 class Rounded(Given):
-    """A model whose factors are kept as ``codes``, a uint8 matrix each for users and items, and decoded when made.
+    """A model that is kept as ``codes``, a uint8 matrix each for users and items, a row for each of them; its factors
+    are what they decode to.
 
-    size : what the codes and what decodes them come to.
+    dim       : the size of the factors.
+    bits      : of each number, in codes that ``quantize`` made; None where there are
+    codebooks : for users and for items, float32 [bytes of a row, 256, numbers in a part], of ``product_quantize``.
     """
 
-    def __init__(self, factors, codes: tuple[Tensor, Tensor], size: Size):
+    def __init__(self, codes: tuple[Tensor, Tensor], dim: int, bits: int | None = None,
+                 codebooks: tuple[Tensor, Tensor] | None = None):
+        if bits:
+            factors = [unround(*parted(one, bits, dim), bits) for one in codes]
+        else:
+            factors = [looked_up(*pair)[:, :dim] for pair in zip(codes, codebooks)]
         super().__init__(factors)
-        self.codes, self.size = codes, size
+        self.codes, self.dim, self.bits, self.codebooks = tuple(codes), dim, bits, codebooks and tuple(codebooks)
+
+    @property
+    def size(self) -> Size:
+        """See the module's ``size``."""
+        per_user, per_item = (float(one.shape[1]) for one in self.codes)
+        return Size(per_user, per_item, sum(4 * book.numel() for book in self.codebooks or ()))
 
     def to(self, device):
-        factors, codes = ([x.to(device) for x in pair] for pair in (self.factors(), self.codes))
-        return Rounded(factors, tuple(codes), self.size)
+        moved = self.codebooks and [book.to(device) for book in self.codebooks]
+        return Rounded([one.to(device) for one in self.codes], self.dim, self.bits, moved)
 
 
 def factors_of(model) -> tuple[Tensor, Tensor]:
@@ -75,6 +94,17 @@ def truncate(model, dim: int) -> Given:
     return Given((q_users @ (left[:, :dim] * root), q_items @ (right[:dim].T * root)))
 
 
+def rotate(model, seed: int = 0) -> Given:
+    """The same scores by factors turned at random. What ``truncate`` makes has its first coordinates much larger than
+    its last, and turned it is rounded better: one scale then fits a whole row.    (Gong et al., ITQ, TPAMI 2013; here
+    the rotation is drawn, not learnt)"""
+    users, items = factors_of(model)
+    drawn = torch.randn(users.shape[1], users.shape[1], dtype=torch.float64,
+                        generator=torch.Generator().manual_seed(seed))
+    rotation = torch.linalg.qr(drawn).Q.to(users)
+    return Given((users @ rotation, items @ rotation))
+
+
 def quantize(model, bits: int) -> Rounded:
     """Every factor rounded to ``bits`` bits, evenly spaced in each row, with the row's scale beside them.
 
@@ -84,29 +114,34 @@ def quantize(model, bits: int) -> Rounded:
     """
     if bits not in BITS:
         raise ValueError(f"bits must be from {BITS[0]} to {BITS[-1]}, not {bits}")
-    factors, packed = [], []
-    for matrix in factors_of(model):
+    packed, factors = [], factors_of(model)
+    for matrix in factors:
         codes, scale = round_rows(matrix, bits)
         packed.append(torch.cat([pack(codes, bits), scale.view(torch.uint8)], 1))
-        factors.append(unround(codes, scale, bits))
-    per_user, per_item = (float(codes.shape[1]) for codes in packed)
-    return Rounded(factors, tuple(packed), Size(per_user, per_item))
+    return Rounded(packed, factors[0].shape[1], bits)
+
+
+def parted(packed: Tensor, bits: int, dim: int) -> tuple[Tensor, Tensor]:
+    """Codes [n, dim] and scales [n, 1] of rows as ``quantize`` packs them."""
+    scale = packed[:, -SCALE_BYTES:].contiguous().view(torch.float32)
+    return unpack(packed[:, :-SCALE_BYTES], bits, dim), scale
 
 
 def round_rows(matrix: Tensor, bits: int) -> tuple[Tensor, Tensor]:
     """Codes uint8 [n, d] and scales float32 [n, 1] of a matrix's rows (see ``quantize``)."""
-    half = (2 ** bits - 1) / 2
-    most = matrix.abs().amax(1, keepdim=True) / half
+    most = matrix.abs().amax(1, keepdim=True) / ((2 ** bits - 1) / 2)
     best, scale = torch.full_like(most, torch.inf), most
     for share in torch.linspace(1, 0.3, SCALES).tolist():
         tried = most * share
-        error = (unround(_codes(matrix, tried, half), tried, bits) - matrix).square().sum(1, keepdim=True)
+        error = (unround(codes_at(matrix, tried, bits), tried, bits) - matrix).square().sum(1, keepdim=True)
         scale = torch.where(error < best, tried, scale)
         best = torch.minimum(error, best)
-    return _codes(matrix, scale, half), scale
+    return codes_at(matrix, scale, bits), scale
 
 
-def _codes(matrix: Tensor, scale: Tensor, half: float) -> Tensor:
+def codes_at(matrix: Tensor, scale: Tensor, bits: int) -> Tensor:
+    """The codes nearest to a matrix's numbers [n, d] at these scales of its rows [n, 1]: uint8 [n, d]."""
+    half = (2 ** bits - 1) / 2
     steps = matrix / scale.clamp(min=torch.finfo(torch.float32).tiny)
     return (steps + half).round().clamp(0, 2 * half).to(torch.uint8)
 
@@ -147,14 +182,45 @@ def product_quantize(model, n_bytes: int) -> Rounded:
         raise ValueError(f"n_bytes must be between 1 and the model's size, {dim}, not {n_bytes}")
     if min(len(users), len(items)) < 256:
         raise ValueError(f"256 centres need 256 rows a side, not {len(users)} users and {len(items)} items")
-    factors, packed, shared = [], [], 0
+    packed, books = [], []
     for matrix in (users, items):
         rows = torch.nn.functional.pad(matrix, (0, -dim % n_bytes)).cpu().contiguous().numpy()
         quantizer = faiss.ProductQuantizer(rows.shape[1], n_bytes, 8)
         quantizer.cp.min_points_per_centroid = 1  # few rows are no reason to warn
         quantizer.train(rows)
-        codes = quantizer.compute_codes(rows)
-        factors.append(torch.from_numpy(quantizer.decode(codes))[:, :dim].to(matrix.device))
-        packed.append(torch.from_numpy(codes).to(matrix.device))
-        shared += quantizer.centroids.size() * 4
-    return Rounded(factors, tuple(packed), Size(float(n_bytes), float(n_bytes), shared))
+        packed.append(torch.from_numpy(quantizer.compute_codes(rows)).to(matrix.device))
+        centres = torch.from_numpy(faiss.vector_to_array(quantizer.centroids)).view(n_bytes, 256, -1)
+        books.append(centres.to(matrix.device))
+    return Rounded(packed, dim, codebooks=books)
+
+
+def looked_up(codes: Tensor, codebook: Tensor) -> Tensor:
+    """The centres that codes [n, M] stand for in a codebook [M, 256, p], side by side: [n, M · p]."""
+    parts = torch.arange(len(codebook), device=codes.device)
+    return codebook[parts, codes.long()].flatten(1)
+
+
+def save(model, path) -> None:
+    """Write a compressed model into a file: codes, and codebooks where there are; of any other model its factors as
+    float32. Ids and what users have seen are not in it: ``rkd.serve(load(path), split)`` puts them beside. Raises
+    ValueError for a model that has no factors."""
+    rounded = isinstance(model, Rounded)
+    pairs = {"codes": model.codes, "codebook": model.codebooks} if rounded else {"factors": factors_of(model)}
+    about = {"dim": model.dim, "bits": model.bits} if rounded else {}
+    archive.write(Path(path), {f"{side}_{name}": one.cpu().numpy() for name, pair in pairs.items() if pair
+                               for side, one in zip(SIDES, pair)}, {KEPT: about})
+
+
+def load(path) -> Given:
+    """The model in a file that ``save`` wrote, the same to the bit. Raises ValueError where the file is damaged or
+    another."""
+    arrays, about = archive.read(Path(path))
+    if KEPT not in about:
+        raise ValueError(f"{path} is not of rkd.compress.save: rkd.load_model reads it")
+
+    def pair(name):
+        return [torch.from_numpy(arrays[f"{side}_{name}"]) for side in SIDES]
+
+    if not about[KEPT]:
+        return Given(pair("factors"))
+    return Rounded(pair("codes"), **about[KEPT], codebooks=None if about[KEPT]["bits"] else pair("codebook"))

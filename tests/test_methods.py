@@ -8,7 +8,7 @@ import rkd
 from rkd import METHODS, MF, Distiller, OnLists, distill, train
 from rkd.methods import CD, RD, check_settings, distillation, method_of, name_of
 
-ALONE = ["teacher", "pd", "none"]
+ALONE = ["teacher", "pd", "none", "softmax", "cosine"]
 DISTIL = [name for name in METHODS if name not in ALONE]
 
 
