@@ -200,7 +200,7 @@ def synthetic(n_items: int = 10**6, n_users: int = 4096, dim: int = 32, tastes: 
     popular they are."""
     generator = torch.Generator().manual_seed(seed)
     centres = torch.randn(tastes, dim, generator=generator)
-    popularity = torch.rand(n_items, 1, generator=generator).pow(-0.1)  # a heavy tail: the longest four times the median
+    popularity = torch.rand(n_items, 1, generator=generator).pow(-0.1)  # a heavy tail
 
     def around(n):
         taste = torch.randint(tastes, (n,), generator=generator)

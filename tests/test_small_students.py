@@ -1,5 +1,5 @@
-"""Students that begin as the truncated teacher, that know they will be rounded, that learn from EASE, and those of other
-losses than BPR, alone."""
+"""Students that begin as the truncated teacher, that know they will be rounded, that learn from EASE; and those of
+other losses than BPR, alone."""
 
 import pytest
 import torch
@@ -69,11 +69,11 @@ def test_a_teacher_is_no_smaller(split, teacher):
         begin(rkd.MF(split, 13), teacher)
 
 
-# --------------------------------------------------------------------------------------------------- rounded in training
+# -------------------------------------------------------------------------------------------------- rounded in training
 
 @pytest.mark.parametrize("backbone", [rkd.MF, rkd.LightGCN])
 def test_a_rounded_student_scores_as_quantised_and_its_gradient_is_the_students(split, backbone):
-    """The straight-through rule by hand: the gradient of a loss of rounded embeddings, as if these were the student's."""
+    """The straight-through rule by hand: a loss's gradient for the rounded embeddings, as if these were its own."""
     student = backbone(split, 5, seed=1)
     scales = compress.round_rows(student.output.detach(), 3)[1]
     seen = AsRounded(student, scales, 3)
@@ -101,7 +101,7 @@ def test_it_is_trained_to_be_rounded(split, teacher):
     assert error["knows"] < error["knows not"]
 
 
-# ----------------------------------------------------------------------------------------------------------- EASE's lists
+# --------------------------------------------------------------------------------------------------------- EASE's lists
 
 def test_the_teacher_is_ease(split, teacher):
     """As with EASE's own lists given to SLD; another ridge is another teacher."""
@@ -111,7 +111,7 @@ def test_the_teacher_is_ease(split, teacher):
     assert not torch.equal(distilled(teacher, split, "sld-ease", epochs=2, ridge=3.0).model.table, given.table)
 
 
-# ------------------------------------------------------------------------------------------------------------------ alone
+# ---------------------------------------------------------------------------------------------------------------- alone
 
 @pytest.mark.parametrize("method", ["softmax", "cosine"])
 def test_a_run_of_them_is_better_than_popularity(split, method):

@@ -13,6 +13,7 @@ class SLDFromEASE(SLD):
     """
 
     label = "SLD of EASE"
+    tuned_as = SLD
     source = "SLD: Zhu & Zhang, arXiv 2311.04549; EASE: Steck, WWW 2019"
     limits = {"ridge": ABOVE_0}
 

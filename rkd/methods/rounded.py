@@ -10,8 +10,8 @@ from .sld import SLD
 
 
 class StraightThrough(Distiller):
-    """Put before a method, as in ``class Mine(StraightThrough, UnKD)``: its loss is of the student's embeddings rounded
-    to ``bits`` bits as compress.quantize rounds them, and its gradient goes to the embeddings themselves.
+    """Put before a method, as in ``class Mine(StraightThrough, UnKD)``: its loss is of the student's embeddings,
+    rounded to ``bits`` bits as compress.quantize rounds them, and its gradient goes to the embeddings themselves.
 
     The rows' scales are chosen once an epoch. BPR, and the choice of the epoch, are of the student as it is: round it
     afterwards.             (Straight-through: Bengio, Léonard and Courville, 2013; in training: Jacob et al., CVPR 2018)
@@ -20,8 +20,6 @@ class StraightThrough(Distiller):
     limits = {"bits": (f"from {BITS[0]} to {BITS[-1]}", lambda x: x in BITS)}
 
     bits: int = 4
-
-    keeps = (*Distiller.keeps, "scales")
 
     def begin_epoch(self, student, epoch):
         super().begin_epoch(student, epoch)
@@ -50,4 +48,4 @@ class RoundedSLD(StraightThrough, SLD):
     """SLD of a student that will be rounded (StraightThrough)."""
 
     label = "SLD, rounded in training"
-    keeps = (*SLD.keeps, "scales")
+    tuned_as = SLD

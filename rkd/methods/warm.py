@@ -47,3 +47,4 @@ class WarmSLD(WarmStart, SLD):
     """SLD of a student that begins as the truncated teacher (WarmStart)."""
 
     label = "SLD, warm start"
+    tuned_as = SLD

@@ -2,7 +2,7 @@
 answer with. The study of no paper."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import cycle
 
 import matplotlib.pyplot as plt
@@ -37,29 +37,26 @@ FLOAT = 4  # bytes of a number
 # -------------------------------------------------------------------------------------------------------------- studies
 
 def students(scale: Scale, datasets: Sequence[str]) -> Study:
-    """Notebook 9, on the first data set: the teacher, students of three sizes, and at the usual size those of another
-    start, loss or teacher; SLD's variants with SLD's settings."""
+    """Notebook 9, on the first data set: the teacher, students of three sizes, and those of another loss, start or
+    teacher, or that know they will be rounded."""
     def runs(method, few=True, **of):
         return scale.runs(datasets[0], [method], few=few, **of)
 
-    def like_sld(method, dim, **settings):
-        return [replace(run, method=method, settings=dict(run.settings) | settings) for run in runs("sld", dim=dim)]
-
-    usual, *larger = sizes = [scale.student_dim * times for times in (1, *TIMES)]
+    usual, *larger = [scale.student_dim * times for times in (1, *TIMES)]
     groups = {method: runs(method, few=False) for method in ("teacher", *STUDENTS)}
     groups |= {f"{method}, d = {dim}": runs(method, dim=dim) for method in STUDENTS for dim in larger}
-    groups |= {f"sld-ease, d = {dim}": like_sld("sld-ease", dim) for dim in sizes[:2]}
-    groups |= {method: runs(method) for method in ("softmax", "cosine")}
-    return Study(groups | {"sld-warm": like_sld("sld-warm", usual),
-                           f"sld-rounded, d = {sizes[1]}": like_sld("sld-rounded", sizes[1], bits=IN_TRAINING)})
+    groups |= {f"sld-ease, d = {dim}": runs("sld-ease", dim=dim) for dim in (usual, larger[0])}
+    groups |= {method: runs(method) for method in ("softmax", "cosine", "sld-warm")}
+    return Study(groups | {f"sld-rounded, d = {larger[0]}": runs("sld-rounded", dim=larger[0],
+                                                                  settings={"bits": IN_TRAINING})})
 
 
 # --------------------------------------------------------------------------------------------------------------- points
 
 @dataclass(frozen=True)
 class Point:
-    """A way to make a small model: its ``kind``; ``n_bytes`` of a user or an item, all that it keeps shared out; NDCG@10
-    on validation, by which it may be ``chosen``; and on test each of METRICS, rows seeds, columns users."""
+    """A way to make a small model: its ``kind``; ``n_bytes`` of a user or an item, all that it keeps shared out;
+    NDCG@10 on validation, by which it may be ``chosen``; and on test each of METRICS, rows seeds, columns users."""
 
     label: str
     kind: str
@@ -174,14 +171,15 @@ def claims(points: Sequence[Point], budgets: Iterable[float] = BUDGETS) -> pd.Da
 
 def compared(points: Sequence[Point], *statements: tuple[str, str, str]) -> pd.DataFrame:
     """stats.claims of pairs of points by label: (ours, "above" or "below", theirs), in each of METRICS."""
-    by_label = {one.label: one for one in points}
-    return stats.claims({(metric, ours, word, theirs): differences(by_label[ours], by_label[theirs], metric)
-                         for ours, word, theirs in statements for metric in METRICS}, ("metric", "method", "is", "than"))
+    of = {one.label: one for one in points}
+    found = {(metric, ours, word, theirs): differences(of[ours], of[theirs], metric)
+             for ours, word, theirs in statements for metric in METRICS}
+    return stats.claims(found, ("metric", "method", "is", "than"))
 
 
 def decisions(points: Sequence[Point], budgets: Iterable[float] = BUDGETS) -> pd.DataFrame:
-    """What to keep for at most so many bytes of a user or an item (rows): without training, as a student, each chosen on
-    validation, with its test metrics as shares of the teacher's; "" where nothing fits."""
+    """What to keep for at most so many bytes of a user or an item (rows): without training, and as a student, each
+    chosen on validation, with its test metrics as shares of the teacher's; "" where nothing fits."""
     found = table(points)
     teacher = found[found["kind"] == "teacher"].iloc[0]
     rows = {}
@@ -215,7 +213,8 @@ def plane(found: pd.DataFrame, lines: pd.DataFrame, fronts: dict[str, Sequence[s
     ``lines`` (references, of ``table``) across."""
     figure, axes = plt.subplots(1, len(METRICS), figsize=(6.4 * len(METRICS), 4.6), layout="constrained")
     for axis, (metric, title) in zip(axes, METRICS.items()):
-        for (kind, rows), mark, colour in zip(found.groupby("kind", sort=False), cycle(MARKS), cycle(sns.color_palette())):
+        of_kinds = found.groupby("kind", sort=False)
+        for (kind, rows), mark, colour in zip(of_kinds, cycle(MARKS), cycle(sns.color_palette())):
             value = rows[metric].astype(float)
             axis.errorbar(rows["bytes"].astype(float), value, rows[f"{metric} high"].astype(float) - value, marker=mark,
                           color=colour, linestyle="none", markeredgecolor="black", markeredgewidth=0.4, markersize=6,
@@ -239,7 +238,8 @@ def answering(found: pd.DataFrame, batch: int = 1) -> Figure:
     rows = found[found["batch"] == batch]
     figure, axes = plt.subplots(1, len(METRICS), figsize=(6.4 * len(METRICS), 4.2), layout="constrained")
     for axis, (metric, title) in zip(axes, METRICS.items()):
-        for (index, part), mark, colour in zip(rows.groupby("index", sort=False), cycle(MARKS), cycle(sns.color_palette())):
+        of_indexes = rows.groupby("index", sort=False)
+        for (index, part), mark, colour in zip(of_indexes, cycle(MARKS), cycle(sns.color_palette())):
             reach = [0 * part["p99 ms"], part["p99 ms"] - part["median ms"]]
             axis.errorbar(part["median ms"], part[metric], xerr=reach, marker=mark, color=colour, linestyle="none",
                           markeredgecolor="black", markeredgewidth=0.4, elinewidth=0.8, label=index)
