@@ -1,5 +1,5 @@
-"""What one can do to a trained model without training it: truncate it, round it, or product-quantise it; and keep what
-came of it by its codes.
+"""What one can do to a trained model without training it: truncate it (low_rank.py), round it, or product-quantise it;
+and keep what came of it by its codes.
 
 Each takes a model with factors (of rkd or from elsewhere, or a pair of matrices) and returns a model: rkd.evaluate,
 rkd.distill, rkd.recommend and export take it. ``size`` says what it costs, ``save`` writes a file of about that size.
@@ -13,10 +13,12 @@ from torch import Tensor
 
 from . import archive
 from .given import Given
-from .models import Model
+from .low_rank import factors_of, rotate, truncate
+from .rounding import BITS, round_rows, unround
 
-BITS = range(2, 9)  # that a number may be rounded to
-SCALES = 40  # a row's scale is the best of so many
+__all__ = ["BITS", "Rounded", "Size", "factors_of", "load", "product_quantize", "quantize", "rotate", "save", "size",
+           "truncate"]
+
 SCALE_BYTES = 4  # a float32 for each row, behind its codes
 KEPT = "compressed"  # what a file says that ``save`` wrote it
 SIDES = ("user", "item")
@@ -64,45 +66,12 @@ class Rounded(Given):
         return Rounded([one.to(device) for one in self.codes], self.dim, self.bits, moved)
 
 
-def factors_of(model) -> tuple[Tensor, Tensor]:
-    """The factors of a model as float32: of rkd, or of whatever Given takes. Raises ValueError for a model that has
-    none."""
-    return (model if isinstance(model, Model) else Given(model)).factors()
-
-
 def size(model) -> Size:
     """What a model costs: of a compressed one its codes, of any other four bytes for each factor."""
     if isinstance(model, Rounded):
         return model.size
     users, items = factors_of(model)
     return Size(4.0 * users.shape[1], 4.0 * items.shape[1])
-
-
-def truncate(model, dim: int) -> Given:
-    """The best approximation of all scores by factors of size ``dim``: the first ``dim`` terms of the singular value
-    decomposition of U Vᵀ, from those of the factors, so that no users × items matrix is made.
-
-    The singular values are shared out evenly between users and items. (Eckart and Young, 1936.) Raises ValueError where
-    dim is not between 1 and the model's own size.
-    """
-    users, items = factors_of(model)
-    if not 1 <= dim <= users.shape[1]:
-        raise ValueError(f"dim must be between 1 and the model's own {users.shape[1]}, not {dim}")
-    (q_users, r_users), (q_items, r_items) = (torch.linalg.qr(x.double()) for x in (users, items))
-    left, values, right = torch.linalg.svd(r_users @ r_items.T)
-    root = values[:dim].sqrt()
-    return Given((q_users @ (left[:, :dim] * root), q_items @ (right[:dim].T * root)))
-
-
-def rotate(model, seed: int = 0) -> Given:
-    """The same scores by factors turned at random. What ``truncate`` makes has its first coordinates much larger than
-    its last, and turned it is rounded better: one scale then fits a whole row.    (Gong et al., ITQ, TPAMI 2013; here
-    the rotation is drawn, not learnt)"""
-    users, items = factors_of(model)
-    drawn = torch.randn(users.shape[1], users.shape[1], dtype=torch.float64,
-                        generator=torch.Generator().manual_seed(seed))
-    rotation = torch.linalg.qr(drawn).Q.to(users)
-    return Given((users @ rotation, items @ rotation))
 
 
 def quantize(model, bits: int) -> Rounded:
@@ -125,30 +94,6 @@ def parted(packed: Tensor, bits: int, dim: int) -> tuple[Tensor, Tensor]:
     """Codes [n, dim] and scales [n, 1] of rows as ``quantize`` packs them."""
     scale = packed[:, -SCALE_BYTES:].contiguous().view(torch.float32)
     return unpack(packed[:, :-SCALE_BYTES], bits, dim), scale
-
-
-def round_rows(matrix: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-    """Codes uint8 [n, d] and scales float32 [n, 1] of a matrix's rows (see ``quantize``)."""
-    most = matrix.abs().amax(1, keepdim=True) / ((2 ** bits - 1) / 2)
-    best, scale = torch.full_like(most, torch.inf), most
-    for share in torch.linspace(1, 0.3, SCALES).tolist():
-        tried = most * share
-        error = (unround(codes_at(matrix, tried, bits), tried, bits) - matrix).square().sum(1, keepdim=True)
-        scale = torch.where(error < best, tried, scale)
-        best = torch.minimum(error, best)
-    return codes_at(matrix, scale, bits), scale
-
-
-def codes_at(matrix: Tensor, scale: Tensor, bits: int) -> Tensor:
-    """The codes nearest to a matrix's numbers [n, d] at these scales of its rows [n, 1]: uint8 [n, d]."""
-    half = (2 ** bits - 1) / 2
-    steps = matrix / scale.clamp(min=torch.finfo(torch.float32).tiny)
-    return (steps + half).round().clamp(0, 2 * half).to(torch.uint8)
-
-
-def unround(codes: Tensor, scale: Tensor, bits: int) -> Tensor:
-    """What codes and scales stand for: float32 [n, d]."""
-    return scale * (codes.float() - (2 ** bits - 1) / 2)
 
 
 def pack(codes: Tensor, bits: int) -> Tensor:

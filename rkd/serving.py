@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from .compress import factors_of
 from .device import neutral
 from .given import Given
 from .limits import FROM_1, check
+from .low_rank import factors_of
 
 K = 10
 BATCHES = (1, 256)

@@ -6,7 +6,8 @@ import torch
 
 import rkd
 from rkd import archive, compress
-from rkd.compress import pack, product_quantize, quantize, size, truncate, unpack, unround
+from rkd.compress import pack, product_quantize, quantize, size, truncate, unpack
+from rkd.rounding import round_rows, unround
 
 N_USERS, N_ITEMS, DIM = 70, 90, 12
 
@@ -58,7 +59,7 @@ def test_a_size_that_cannot_be(factors, dim):
 @pytest.mark.parametrize("bits", compress.BITS)
 def test_rounding_is_off_by_half_a_step_at_most_within_its_range(factors, bits):
     for matrix, rounded in zip(factors, quantize(factors, bits).factors()):
-        codes, scale = compress.round_rows(matrix, bits)
+        codes, scale = round_rows(matrix, bits)
         inside = matrix.abs() <= scale * (2 ** bits - 1) / 2
         assert ((matrix - rounded).abs() <= scale / 2 * (1 + 1e-5) + 1e-12)[inside].all()
         levels = [rounded[row].unique().numel() for row in range(len(rounded))]

@@ -12,6 +12,7 @@ from rkd.methods.objectives import OfUnitRows
 from rkd.methods.rounded import AsRounded
 from rkd.methods.warm import begin
 from rkd.references import ease
+from rkd.rounding import round_rows
 
 pytestmark = pytest.mark.usefixtures("untuned")
 
@@ -75,7 +76,7 @@ def test_a_teacher_is_no_smaller(split, teacher):
 def test_a_rounded_student_scores_as_quantised_and_its_gradient_is_the_students(split, backbone):
     """The straight-through rule by hand: a loss's gradient for the rounded embeddings, as if these were its own."""
     student = backbone(split, 5, seed=1)
-    scales = compress.round_rows(student.output.detach(), 3)[1]
+    scales = round_rows(student.output.detach(), 3)[1]
     seen = AsRounded(student, scales, 3)
     rounded = torch.cat(compress.quantize(student.factors(), 3).factors())
     assert torch.allclose(seen.output, rounded, atol=1e-6)

@@ -2,9 +2,9 @@
 
 from torch import Tensor, nn
 
-from ..compress import BITS, codes_at, round_rows, unround
 from ..kernels import gradient
 from ..models import MF
+from ..rounding import BITS, codes_at, round_rows, unround
 from .base import Distiller
 from .sld import SLD
 
@@ -14,7 +14,7 @@ class StraightThrough(Distiller):
     rounded to ``bits`` bits as compress.quantize rounds them, and its gradient goes to the embeddings themselves.
 
     The rows' scales are chosen once an epoch. BPR, and the choice of the epoch, are of the student as it is: round it
-    afterwards.             (Straight-through: Bengio, Léonard and Courville, 2013; in training: Jacob et al., CVPR 2018)
+    afterwards.                          (Bengio, Léonard and Courville, 2013; while training: Jacob et al., CVPR 2018)
     """
 
     limits = {"bits": (f"from {BITS[0]} to {BITS[-1]}", lambda x: x in BITS)}

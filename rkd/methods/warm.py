@@ -2,8 +2,8 @@
 
 import torch
 
-from ..compress import rotate, truncate
 from ..given import Given
+from ..low_rank import rotate, truncate
 from ..models import MF, Model
 from .base import Distiller
 from .sld import SLD
