@@ -136,7 +136,7 @@ def serving(model, indexes: Iterable[str] | None = None, k: int = K, batches: It
     names = list(indexes_for(len(items)) if indexes is None else indexes)
     if unknown := [name for name in names if name not in INDEXES]:
         raise ValueError(f"unknown index {unknown[0]!r}: choose from {'; '.join(INDEXES)}")
-    rows = []
+    rows, batches = [], tuple(batches)
     with one_thread():
         asked = users[:max(batches)]
         exact = torch_exact(items).search(asked, k)

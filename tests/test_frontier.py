@@ -110,13 +110,13 @@ def test_references_and_what_they_keep(split):
 # --------------------------------------------------------------------------------------------------------------- tables
 
 def test_a_staircase_holds_the_naive_bests():
-    found = table(POINTS)
+    points = POINTS[:-1]
     for metric in METRICS:
-        stairs = staircase(found, metric)
-        for budget in (5, 8, 9, 40, 54, 400):
-            naive = max(one.by_user[metric].mean(axis=1).mean() for one in POINTS if one.n_bytes <= budget)
+        stairs = staircase(table(points), metric)
+        for budget in (8, 9, 40, 54, 400):
+            naive = max(one.by_user[metric].mean(axis=1).mean() for one in points if one.n_bytes <= budget)
             assert stairs[stairs.index <= budget].iloc[-1] == pytest.approx(naive)
-        assert stairs.is_monotonic_increasing and stairs.index.is_monotonic_increasing
+        assert list(stairs.index) == [8, 9, 40, 400] and stairs.is_monotonic_increasing
 
 
 def test_the_choice_is_by_validation_and_within_the_budget():
@@ -164,7 +164,7 @@ def test_the_plane_and_the_answers_are_drawn(split):
     lines = table([made("EASE", "reference", 4000, 0.5)])
     figure = frontier.plane(table(POINTS), lines, {"students": frontier.TRAINED, "no training": frontier.NO_TRAINING})
     assert [axis.get_xscale() for axis in figure.axes] == ["log"] * 2
-    assert "EASE, 4e+03 bytes" in {text.get_text() for text in figure.axes[1].get_legend().get_texts()}
+    assert "EASE, 4,000 bytes" in {text.get_text() for text in figure.axes[1].get_legend().get_texts()}
     users, items = (torch.randn(n, 8, generator=torch.Generator().manual_seed(n))
                     for n in (split.n_users, split.n_items))
     found = frontier.latency({"teacher": (users, items), "cut": truncate((users, items), 3)}, split,

@@ -20,5 +20,5 @@ class SLDFromEASE(SLD):
     ridge: float = 100.0
 
     def prepare(self):
-        self.teacher = ease(self.split, self.ridge).to(self.generator.device)
+        self.teacher = ease(self.split, self.ridge)
         super().prepare()
