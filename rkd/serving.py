@@ -177,22 +177,23 @@ def as_kept(model, index: str) -> Given:
 
 @contextmanager
 def one_thread():
-    """torch and FAISS on one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    """torch and FAISS, which may share their threads, on one."""
     try:
         faiss = _faiss()
     except ImportError:
         faiss = None
-    of_faiss = faiss and faiss.omp_get_max_threads()
-    if faiss:
-        faiss.omp_set_num_threads(1)
+    threads = torch.get_num_threads(), faiss and faiss.omp_get_max_threads()
+
+    def give(of_torch, of_faiss):
+        if faiss:
+            faiss.omp_set_num_threads(of_faiss)
+        torch.set_num_threads(of_torch)
+
+    give(1, 1)
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
-        if faiss:
-            faiss.omp_set_num_threads(of_faiss)
+        give(*threads)
 
 
 def synthetic(n_items: int = 10**6, n_users: int = 4096, dim: int = 32, tastes: int = 500, seed: int = 0) -> Given:

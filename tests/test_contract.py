@@ -13,9 +13,9 @@ from rkd.methods import DE, RRD
 pytestmark = pytest.mark.usefixtures("untuned")
 
 DISTIL = [name for name, method in METHODS.items() if issubclass(method, Distiller)]
-FROM_LISTS = ["rd", "cd", "rrd", "rrd-top", "pd-cd", "unkd", "sld", "stratified-sld", "rce-kd", "sld-rounded"]
+FROM_LISTS = ["rd", "cd", "rrd", "rrd-top", "pd-cd", "unkd", "sld", "stratified-sld", "rce-kd", "sld-rounded",
+              "sld-ease"]
 BOTH_SIDES = ["dcd", "ir-rrd"]  # the user side learns from lists, the item side does not: test_by_item.py
-ANY = ["sld-ease"]  # looks at no teacher but its own
 
 
 class MSE(OnLists):
@@ -105,7 +105,7 @@ def test_those_that_learn_from_lists():
         assert learns_from_lists(METHODS["mkd"], **parts) == (len(parts) == 2)
 
 
-@pytest.mark.parametrize("name", [name for name in DISTIL if name not in FROM_LISTS + BOTH_SIDES + ANY])
+@pytest.mark.parametrize("name", [name for name in DISTIL if name not in FROM_LISTS + BOTH_SIDES])
 def test_those_that_need_embeddings_say_so(name):
     """By the name of the part that does, and with those that would do instead."""
     need = {"de-rrd": "DE", "mkd": "NKD", "stratified-mkd": "NKD"}.get(name, METHODS[name].label)

@@ -164,7 +164,7 @@ def test_the_plane_and_the_answers_are_drawn(split):
     lines = table([made("EASE", "reference", 4000, 0.5)])
     figure = frontier.plane(table(POINTS), lines, {"students": frontier.TRAINED, "no training": frontier.NO_TRAINING})
     assert [axis.get_xscale() for axis in figure.axes] == ["log"] * 2
-    assert "EASE, 4,000 bytes" in {text.get_text() for text in figure.axes[1].get_legend().get_texts()}
+    assert "EASE (4,000 B)" in {text.get_text() for text in figure.axes[1].get_legend().get_texts()}
     users, items = (torch.randn(n, 8, generator=torch.Generator().manual_seed(n))
                     for n in (split.n_users, split.n_items))
     found = frontier.latency({"teacher": (users, items), "cut": truncate((users, items), 3)}, split,

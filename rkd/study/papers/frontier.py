@@ -226,7 +226,7 @@ def plane(found: pd.DataFrame, lines: pd.DataFrame, fronts: dict[str, Sequence[s
                       linewidth=1.2, zorder=1, label=f"best of {name}")
         for (name, row), style in zip(lines.iterrows(), (":", "-.", (0, (1, 4)))):
             axis.axhline(row[metric], color="grey", linestyle=style, linewidth=1.2,
-                         label=f"{name}, {row['bytes']:,.0f} bytes")
+                         label=f"{name} ({row['bytes']:,.0f} B)")
         numeric(axis, "bytes of a user or an item", title)
     axes[-1].legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
     return figure
