@@ -9,6 +9,7 @@
 #   ./reproduce.sh record [--scale …]       write what came of a scale's runs into figures/<scale>/records/
 #   ./reproduce.sh verify [--sample N] [--seed N] [--scale …] [--adopt]  train recorded runs anew and compare
 #   ./reproduce.sh tune [--only METHOD …]   choose every method's settings anew, as at laptop scale (hours)
+#   ./reproduce.sh site [--figures FOLDER]  notebooks, tables and records as pages for a browser, in figures/site/
 #   ./reproduce.sh exercises [--seed N --to FOLDER]  the exercises' student copies and solutions, from their sources
 #   ./reproduce.sh lock                     write constraints.txt anew
 #   ./reproduce.sh --help
@@ -188,12 +189,13 @@ export PYTHONNOUSERSITE=1 PYTHONUTF8=1 JUPYTER_PREFER_ENV_PATH=1
 export ATEN_CPU_CAPABILITY=avx2 MKL_CBWR=AVX2
 
 case "${1:-}" in
-check | test | tune | exercises | record | verify)
+check | test | tune | site | exercises | record | verify)
     environment
     case $1 in
     check) cd "$caller" && python -m rkd.study.check "${@:2}" ;;
     test) run_tests "${@:2}" ;;
     tune) python -m rkd tune --scale laptop --to rkd/tuning "${@:2}" ;;
+    site) cd "$caller" && python -m rkd.study.site "${@:2}" ;;
     record | verify) cd "$caller" && python -m rkd "$@" ;;
     exercises) cd "$caller" && python -m rkd.coursework.release "${@:2}" ;;
     esac

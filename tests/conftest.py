@@ -2,21 +2,26 @@
 cache of each test's own, and files of named data sets with the facts that they are checked against."""
 
 import tempfile
+from contextlib import nullcontext
 from dataclasses import replace
 
 import rkd.tuned  # rkd before torch, whose instruction set it pins
 from rkd import CATALOG, MF, Given, Interactions, Split, distill, recommend, train
 from rkd.batch import Batch
 from rkd.datasets import synthetic
+from rkd.device import fixed_shapes
 
 import numpy as np
 import pytest
 import torch
+from contract import as_on_a_gpu
 from scipy.stats import spearmanr
 
 torch.set_num_threads(1)  # the sizes here are tiny: more threads only wait for each other
 
 DEVICES = ["cpu", *["cuda"] * torch.cuda.is_available(), *["mps"] * torch.backends.mps.is_available()]
+FIXED = "cpu, its shapes fixed"  # as a GPU's are
+either_way = pytest.mark.parametrize("device", [*DEVICES, FIXED], indirect=True)
 
 
 def numpy(*tensors):
@@ -35,7 +40,9 @@ def numeric_gradient(f, x, step=1e-6):
 
 @pytest.fixture(params=DEVICES)
 def device(request):
-    return torch.empty(0, device=request.param).device  # cuda:0, as tensors there call it
+    """Each device there is; in tests marked ``either_way`` also the CPU going an accelerator's way."""
+    with as_on_a_gpu() if request.param == FIXED else nullcontext():
+        yield torch.empty(0, device=request.param.partition(",")[0]).device  # cuda:0, as tensors there call it
 
 
 @pytest.fixture(autouse=True)
@@ -147,6 +154,17 @@ def brute_ranking(scores, split: Split):
 def a_batch(device, users=(4, 4, 7, 0, 4, 1, 22, 7)) -> Batch:
     users = torch.tensor(users, device=device)
     return Batch(users, torch.zeros_like(users), torch.ones_like(users))
+
+
+def drawn_for(entities) -> list[int]:
+    """For whom a step draws, in order: these users or items, each once; where shapes are fixed the repeated as well,
+    of which the first counts."""
+    return sorted(entities.tolist() if fixed_shapes(entities.device) else set(entities.tolist()))
+
+
+def first_of(ids) -> list[int]:
+    """Where each distinct one first stands in a list."""
+    return [ids.index(one) for one in dict.fromkeys(ids)]
 
 
 def loss_of(method, student, batch) -> float:

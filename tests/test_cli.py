@@ -185,15 +185,15 @@ def test_tuning(tmp_path, capsys):
 def test_tuning_what_a_scale_reports(tmp_path, monkeypatch, capsys):
     """Of each size that it compares; or the part of it that is named."""
     called = []
-    monkeypatch.setitem(SCALES, "laptop", replace(SCALES["laptop"], datasets=("synthetic",)))
+    monkeypatch.setitem(SCALES, "laptop", replace(SCALES["laptop"], datasets=("synthetic",), mkd_split="ratio"))
     monkeypatch.setattr("rkd.__main__.tune", lambda *arguments: called.append(arguments))
     for dim in ([], ["--dim", "20"]):
         assert main(["tune", "--scale", "laptop", "--only", "mkd,none", "--split", "ratio", "--trials", "3", *dim]) == 0
     common, others = [(None, "mf", 3, None, None, "ratio", None), (None, "lightgcn", 3, None, None, "ratio", None)], [
-        (None, "mf", 3, None, None, "ratio", dim) for dim in (5, 20, 50)]
+        (None, "mf", 3, None, None, "ratio", dim) for dim in (20, 50, 100)]
     assert {(dataset, frozenset(methods), *rest) for dataset, methods, *rest in called} == {
         ("synthetic", frozenset({"none", "mkd"}), *rest) for rest in (*common, *others)}
-    assert len(called) == 6 and [call[-1] for call in called] == [None, None, 5, 20, 50, 20]
+    assert [call[-1] for call in called] == [None, None, 20, 50, 100, 20]
     assert "synthetic, ratio, mf, d = 20\n" in capsys.readouterr().out
     for wrong, message in (([], "takes a data set, or a --scale"),
                            (["synthetic", "--scale", "smoke"], "takes a data set, or a --scale"),

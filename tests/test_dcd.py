@@ -6,7 +6,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 import torch
-from conftest import a_batch, agreement_gained, brute_ranking, interactions_of, loss_of, product, seeded
+from conftest import a_batch, agreement_gained, brute_ranking, either_way, interactions_of, loss_of, product, seeded
 from scipy.stats import chisquare
 from test_by_item import a_mixed_batch, rankings
 from test_rrd import brute_loss
@@ -63,6 +63,7 @@ def test_one_item_too_high_by_hand():
     assert method.user_loss(scores, **method.extra)[1].item() == pytest.approx(np.log(6 * 5 * 4 * 3 * 2), rel=1e-5)
 
 
+@either_way
 @pytest.mark.parametrize("side", ["users", "items"])
 @pytest.mark.parametrize("settings", [{"k": 3, "pool": 8}, {"k": 7, "pool": 12, "sharpness": 2.0}, {}])
 def test_draws_and_loss_by_loops(world, side, settings, device):
@@ -83,7 +84,7 @@ def test_draws_and_loss_by_loops(world, side, settings, device):
         losses.append(brute_loss(s[row, under], s[row, over]) if under else 0.0)
     assert fewer and len(losses) == len(method.lists.items)
     batch = a_mixed_batch(device) if side == "items" else a_batch(device)
-    counted = {*batch.positives.tolist(), *batch.negatives.tolist()} if side == "items" else batch.users.tolist()
+    counted = {*batch.positives.tolist(), *batch.negatives.tolist()} if side == "items" else {*batch.users.tolist()}
     assert loss_of(method, student, batch) == pytest.approx(np.mean([losses[row] for row in counted]), rel=1e-5)
 
 

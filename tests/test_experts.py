@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from conftest import loss_of, numpy, seeded, trained_in_worlds
+from conftest import drawn_for, either_way, first_of, loss_of, numpy, seeded, trained_in_worlds
+from nkd_helpers import replay, some_batch, uniform
 from scipy.stats import chisquare, kstest
 from topology_helpers import brute_entity, brute_group, constant, unit
 
 from rkd import MF, distill
-from rkd.batch import Batch
 from rkd.methods import DE, HTD
 from rkd.methods import experts as mixture
 from rkd.methods.experts import Experts, RectifiedExperts, temperature
@@ -20,11 +20,9 @@ def gate_of(experts, teacher) -> np.ndarray:
     return t @ gate + bias
 
 
-def noise_of(state, shape, device) -> np.ndarray:
-    """What a generator in this state draws next: −log(−log U) of uniform variates, which is Gumbel noise."""
-    generator = torch.Generator(device)
-    generator.set_state(state)
-    return -np.log(-np.log(torch.empty(shape, device=device).uniform_(generator=generator).cpu().double().numpy()))
+def noise_of(generator, *shape) -> np.ndarray:
+    """What a generator draws next: −log(−log U) of uniform variates, which is Gumbel noise."""
+    return -np.log(-np.log(uniform(generator, *shape)))
 
 
 def brute_distance(experts, student, teacher, t, noise) -> float:
@@ -64,11 +62,11 @@ def test_two_experts_worked_by_hand(t):
 
 
 @pytest.mark.parametrize("t", [1.0, 0.2, 0.01, 9e-4, 1e-10])
-def test_distance_against_loops(experts, t, device):
+def test_distance_against_loops(experts, t):
     """Below T = 1e-3 only the winner speaks; the formula says no different at 1e-10."""
     experts, student, teacher = experts
     for _ in range(3):
-        noise = noise_of(experts.generator.get_state(), (40, 5), device)
+        noise = noise_of(replay(experts.generator), 40, 5)
         expected = brute_distance(experts, student, teacher, t if t > 9e-4 else 1e-10, noise)
         assert experts.distances(student, teacher, t).mean().item() == pytest.approx(expected, rel=1e-5)
 
@@ -141,12 +139,7 @@ def test_temperature_falls_by_equal_factors(anneal):
 
 # ------------------------------------------------------------------------------------------------------------------ DE
 
-def some_batch(device) -> Batch:
-    """Pairs of which users, positives and negatives come more than once."""
-    columns = [[4, 4, 7, 0, 4, 1, 22, 7, 9], [5, 6, 5, 30, 6, 5, 2, 1, 0], [6, 2, 2, 31, 8, 6, 5, 1, 3]]
-    return Batch(*torch.tensor(columns, device=device))
-
-
+@either_way
 def test_a_batchs_entities(world, device):
     """Distinct ones of the first pairs; an item may be both a positive and a negative."""
     split, teacher, _ = world
@@ -158,23 +151,26 @@ def test_a_batchs_entities(world, device):
 
 
 def entities_by_hand(world, n_pairs):
-    """(users, items, the student's embeddings of both, the teacher's of both) for ``some_batch``."""
+    """The distinct users and the distinct items of ``some_batch``: (the student's embeddings of both, the teacher's of
+    both, for whom a step draws noise)."""
     _, teacher, student = world
     batch = some_batch(student.table.device)
-    users = sorted(set(batch.users[:n_pairs].tolist()))
-    items = sorted({*batch.positives[:n_pairs].tolist(), *batch.negatives[:n_pairs].tolist()})
-    return users, items, [f[ids] for f, ids in zip(student.factors(), (users, items))], \
-        [f[ids] for f, ids in zip(teacher.factors(), (users, items))]
+    drawn = [drawn_for(ids) for ids in (batch.users[:n_pairs],
+                                        torch.cat([batch.positives[:n_pairs], batch.negatives[:n_pairs]]))]
+    return *([rows[sorted(set(ids))] for rows, ids in zip(model.factors(), drawn)] for model in (student, teacher)), \
+        drawn
 
 
-def distance_by_hand(method, world, n_pairs, t, state, device):
-    """DE's loss: users first, then items, with the noise that the generator was about to draw."""
-    users, items, student, teacher = entities_by_hand(world, n_pairs)
-    noise = noise_of(state, (len(users) + len(items), method.n_experts), device)
-    return sum(brute_distance(*arguments[:3], t, arguments[3]) for arguments in
-               zip(method.networks.values(), student, teacher, (noise[:len(users)], noise[len(users):])))
+def distances_by_hand(method, world, n_pairs, t) -> list[float]:
+    """Mean distance of users, and of items, with the noise that the generator is about to draw, users first."""
+    student, teacher, drawn = entities_by_hand(world, n_pairs)
+    draws = replay(method.generator)
+    noise = [noise_of(draws, len(ids), method.n_experts)[first_of(ids)] for ids in drawn]
+    return [brute_distance(experts, s, of_teacher, t, own)
+            for experts, s, of_teacher, own in zip(method.networks.values(), student, teacher, noise)]
 
 
+@either_way
 @pytest.mark.parametrize("n_pairs", [4, 256])
 def test_des_loss_by_hand(world, n_pairs, device):
     split, teacher, student = world
@@ -184,9 +180,8 @@ def test_des_loss_by_hand(world, n_pairs, device):
     assert not torch.equal(own[0], own[6])  # users' experts are not those of items
     for epoch, t in ((1, 1.0), (2, 10**-2.5), (4, 10**-7.5), (5, 1e-10), (9, 1e-10)):
         method.begin_epoch(student, epoch)
-        state = method.generator.get_state()
-        found = loss_of(method, student, some_batch(device))
-        assert found == pytest.approx(distance_by_hand(method, world, n_pairs, t, state, device), rel=1e-5)
+        expected = sum(distances_by_hand(method, world, n_pairs, t))
+        assert loss_of(method, student, some_batch(device)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_experts_with_the_relu_at_their_end(device):
@@ -196,9 +191,8 @@ def test_experts_with_the_relu_at_their_end(device):
     w1, b1, w2, b2, gate, gate_bias = numpy(*experts.parameters())
     s, t = numpy(student, teacher)
     for temperature_then in (10.0, 1e-10):
-        state = experts.generator.get_state()
+        noise = noise_of(replay(experts.generator), 9, 3)
         found = experts.distances(student, teacher, temperature_then)
-        noise = noise_of(state, (9, 3), device)
         alpha = t @ gate + gate_bias
         z = (alpha - np.log(np.exp(alpha).sum(1, keepdims=True)) + noise) / temperature_then
         z = np.exp(z - z.max(1, keepdims=True))
@@ -208,6 +202,7 @@ def test_experts_with_the_relu_at_their_end(device):
         np.testing.assert_allclose(found.detach().cpu(), ((t - np.array(mapped)) ** 2).sum(1), rtol=1e-4)
 
 
+@either_way
 def test_without_annealing_all_experts_speak(world, device):
     """At T = 10 in every epoch."""
     assert [temperature(epoch, 0) for epoch in (1, 50, 1000)] == [10.0] * 3
@@ -216,9 +211,8 @@ def test_without_annealing_all_experts_speak(world, device):
     list(method.parameters(student))
     for epoch in (1, 7):
         method.begin_epoch(student, epoch)
-        state = method.generator.get_state()
-        found = loss_of(method, student, some_batch(device))
-        assert found == pytest.approx(distance_by_hand(method, world, 128, 10.0, state, device), rel=1e-5)
+        expected = sum(distances_by_hand(method, world, 128, 10.0))
+        assert loss_of(method, student, some_batch(device)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_teacher_that_is_trained_along_moves_and_the_given_one_does_not(world, device):
@@ -271,6 +265,7 @@ def test_groups_follow_the_gate(world, device):
     assert method.group(factors).tolist() == [2] * 23 + [4] * 37
 
 
+@either_way
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
 def test_htds_loss_by_hand(world, alpha, device):
     """alpha · (entity + group) + (1 − alpha) · assignment, each summed by loops, users and items together in the
@@ -278,21 +273,17 @@ def test_htds_loss_by_hand(world, alpha, device):
     split, teacher, student = world
     method = HTD(teacher, split, seeded(device), alpha=alpha, n_experts=3, anneal=4, n_pairs=6)
     list(method.parameters(student))
-    users, items, mine, theirs = entities_by_hand(world, 6)
+    mine, theirs, _ = entities_by_hand(world, 6)
     group = [gate_of(gate, factors).argmax(1) for gate, factors in zip(method.networks.values(), theirs)]
     group = np.concatenate([group[0], group[1] + 3])
     s, t = (np.concatenate(numpy(*part)) for part in (mine, theirs))
     assert len(set(group)) > 2
     for epoch, temperature_then in ((1, 1.0), (5, 1e-10)):
         method.begin_epoch(student, epoch)
-        noise = noise_of(method.generator.get_state(), (len(users) + len(items), 3), device)
-        found = loss_of(method, student, some_batch(device))
-        of_users, of_items = (
-            n * brute_distance(experts, *side, temperature_then, own) for n, experts, side, own in
-            zip((len(users), len(items)), method.networks.values(), zip(mine, theirs), np.split(noise, [len(users)])))
+        assignment = np.dot(distances_by_hand(method, world, 6, temperature_then), [len(side) for side in mine])
         topology = brute_entity(s, t, group) - constant(t, group) + brute_group(s, t, group)
-        expected = alpha * topology + (1 - alpha) * (of_users + of_items)
-        assert found == pytest.approx(expected / (len(users) + len(items)), rel=1e-4)
+        expected = (alpha * topology + (1 - alpha) * assignment) / len(s)
+        assert loss_of(method, student, some_batch(device)) == pytest.approx(expected, rel=1e-4)
 
 
 # ---------------------------------------------------------------------------------------------------------- in training

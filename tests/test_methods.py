@@ -72,7 +72,9 @@ def test_a_teacher_may_be_a_pair_of_arrays(split, device):
     arrays = tuple(x.numpy() for x in teacher.factors())
     options = dict(epochs=6, weight=0.5, temperature=1.0, n_samples=5, device=device, progress=False)
     first, second = (distill(t, split, "cd", **options).model.table for t in (teacher, arrays))
-    assert torch.equal(first, second) and first.device == device
+    exact = device.type == "cpu"  # elsewhere sums come in any order; another teacher's student is 0.03 away
+    torch.testing.assert_close(first, second, rtol=0, atol=0 if exact else 1e-3)
+    assert first.device == device
 
 
 def test_distill_refuses_a_teacher_of_other_sizes_and_unknown_backbones(split):

@@ -70,7 +70,7 @@ def test_the_main_study_holds_its_comparisons():
     groups = mkd.mkd(SMOKE, ("synthetic",)).groups
     assert {*mkd.COMPARED} <= set(groups)
     assert [run.dim for method in ("none", "mkd") for dim in mkd.sizes(SMOKE)
-            for run in groups[f"{method}, d = {dim}"]] == 2 * [5, 10, 20, 32]  # the teacher's
+            for run in groups[f"{method}, d = {dim}"]] == 2 * [10, 20, 32]  # the teacher's
     full = settings(groups["mkd"][0])
     for part in mkd.PARTS:
         assert [settings(groups[f"{part} × {factor}"][0])[part] for factor in mkd.FACTORS] == [
@@ -78,8 +78,8 @@ def test_the_main_study_holds_its_comparisons():
 
 
 def test_sizes_end_with_the_teachers():
-    assert mkd.sizes(SCALES["laptop"]) == [5, 10, 20, 50, 100]
-    assert mkd.sizes(replace(SMOKE, teacher_dim=20)) == [5, 10, 20]
+    assert mkd.sizes(SCALES["laptop"]) == [10, 20, 50, 100]
+    assert mkd.sizes(replace(SMOKE, teacher_dim=20)) == [10, 20]
 
 
 def test_combinations_are_on_lightgcn_on_three_layers_and_else_as_mkd():

@@ -29,7 +29,8 @@ def dense_propagate(train, table, n_layers):
 
 
 def close(found, expected, tolerance=1e-6):
-    torch.testing.assert_close(found.detach().cpu().double(), expected.double(), rtol=1e-4, atol=tolerance)
+    found, expected = (x.detach().cpu().double() for x in (found, expected))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=tolerance)
 
 
 @pytest.mark.parametrize("n_layers", [1, 2, 3])

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import loss_of, numpy, seeded
+from conftest import drawn_for, either_way, first_of, loss_of, numpy, seeded
 from nkd_helpers import (
     brute_neighbours,
     brute_projection,
@@ -21,8 +21,8 @@ from scipy.stats import binom, chisquare, kstest
 
 from rkd import MF, Given, LightGCN
 from rkd.batch import Batch
+from rkd.given import fixed
 from rkd.methods import NKD
-from rkd.models import fixed
 
 
 @pytest.fixture
@@ -37,8 +37,8 @@ def ratios(method, generator, *shape) -> np.ndarray:
 
 def brute_mean_distances(method, draws, side, teacher, student, *groups) -> list[float]:
     """mean D of each group of ids; drawn are neighbours, the teacher's ratios, the student's, and silenced units."""
-    distinct = [sorted(set(group.tolist())) for group in groups]
-    own, m = sum(distinct, []), method.n_experts
+    groups = [*map(drawn_for, groups)]
+    own, m = sum(groups, []), method.n_experts
     n, embeddings = len(own), numpy(teacher, student)
     d_t, d_s = (x.shape[1] for x in embeddings)
     if method.mix != "none":
@@ -51,8 +51,8 @@ def brute_mean_distances(method, draws, side, teacher, student, *groups) -> list
     t, s = embeddings
     projected = brute_projection(method.networks[side], s,
                                  kept_units(draws, (n, m, (d_s + d_t) // 2), method.dropout))
-    distances = iter([1 - cosine(a, b) for a, b in zip(t, projected)])  # group by group
-    return [np.mean([next(distances) for _ in ids]) for ids in distinct]
+    distances = np.split([1 - cosine(a, b) for a, b in zip(t, projected)], [len(groups[0])])
+    return [np.mean(of_group[first_of(ids)]) for ids, of_group in zip(groups, distances)]
 
 
 def brute_loss(method, pair, batch) -> float:
@@ -67,6 +67,7 @@ def brute_loss(method, pair, batch) -> float:
     return total
 
 
+@either_way
 @pytest.mark.parametrize("settings", [
     {}, {"alpha": 0.2, "k": 3}, {"alpha": 1.0, "n_experts": 1}, {"mix": "hard", "alpha": 0.7}, {"mix": "none"},
     {"mix": "none", "dropout": 0.0}, {"k": 100, "dropout": 0.5}, {"n_pairs": 4}, {"n_pairs": 1, "mix": "hard"},
@@ -80,6 +81,7 @@ def test_nkds_loss_against_loops(pair, settings, device):
         assert loss_of(method, pair[2], batch) == pytest.approx(expected, rel=1e-4)
 
 
+@either_way
 @pytest.mark.parametrize("layer", ["output", "input"])
 @pytest.mark.parametrize("mix", ["soft", "none"])
 def test_on_lightgcn_the_layer_is_a_setting(split, layer, mix, device):

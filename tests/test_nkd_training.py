@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import agreement_gained, numpy
+from conftest import agreement_gained, either_way, numpy
 from nkd_helpers import brute_neighbours, made, pair_of, some_batch
 
 import rkd
@@ -22,6 +22,7 @@ def pair(split, device):
     return pair_of(split, device)
 
 
+@either_way
 @pytest.mark.parametrize("mix", ["soft", "none"])
 @pytest.mark.parametrize("on", SIDES)
 @pytest.mark.parametrize("backbone, layer", [("mf", "output"), ("lightgcn", "output"), ("lightgcn", "input")])
@@ -33,14 +34,20 @@ def test_gradients_reach_the_batchs_entities_and_their_neighbours_alone(pair, ba
     student, batch, drawn = BACKBONES[backbone](split, 4, seed=2).to(device), some_batch(device), []
     method, neighbour_of = made((split, teacher, student), on=on, mix=mix, layer=layer,
                                 dropout=0.0), NKD.neighbour_of
-    monkeypatch.setattr(NKD, "neighbour_of", lambda self, side, entities:
-                        drawn.append((side, neighbour_of(self, side, entities))) or drawn[-1][1])
+
+    def watched(self, side, entities):
+        drawn.append((side, neighbour_of(self, side, entities)))
+        return drawn[-1][1]
+
+    monkeypatch.setattr(NKD, "neighbour_of", watched)
     assert list(method.networks) == list(method.of_teacher) == SIDES[on]
     assert list(method.neighbours) == (SIDES[on] if mix == "soft" else [])
     assert len(method.own) == 4 * len(SIDES[on])
     method.loss(student, batch).backward()
     reached = (student.output if layer == "output" else student.table).grad
-    entities = [("users", batch.users), ("items", batch.positives), ("items", batch.negatives), *drawn]
+    weights = {side: weight for side, (_, weight) in method.entities(batch).items()}
+    counted = [(side, ids[weights[side] > 0]) for side, ids in drawn]  # a repeated entity's neighbour does not
+    entities = [("users", batch.users), ("items", batch.positives), ("items", batch.negatives), *counted]
     expected = {e + 23 * (side == "items") for side, ids in entities for e in ids.tolist() if side in SIDES[on]}
     assert set(reached.any(1).nonzero().flatten().tolist()) == expected
     assert [side for side, _ in drawn] == (SIDES[on] if mix == "soft" else [])

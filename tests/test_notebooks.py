@@ -104,6 +104,14 @@ def test_parameters_are_explained(notebook):
         assert re.search(rf"^{name} *= *[^#\n]+# *\w", tagged[0].source, re.MULTILINE), f"{name} = …  # what it is"
 
 
+def test_it_starts_where_results_may_come_from_records(notebook):
+    """By ``start`` (test_redraw.py), right after the parameters; and it takes no data set's facts past the records."""
+    first, second, third = (cell.source for cell in code_cells(notebook)[:3])
+    assert "rkd.study.notebook import" in first and second.startswith("SCALE") and third.startswith(
+        "scale, datasets = start(SCALE)\n")
+    assert not re.search(r"\b(SCALES|use_style|statistics)\b", "\n".join(cell.source for cell in code_cells(notebook)))
+
+
 def test_code_cells_are_short(notebook):
     for cell in code_cells(notebook):
         lines = cell.source.count("\n") + 1

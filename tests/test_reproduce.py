@@ -54,7 +54,7 @@ def shell(*arguments: str) -> subprocess.CompletedProcess:
 def test_help_needs_no_environment():
     done = shell("--help")
     assert done.returncode == 0 and done.stderr == ""
-    for word in ("--scale", "--only", "--list", "--jobs", "check", "test", "tune", "exercises", "lock", "RKD_DATA",
+    for word in ("--scale", "--only", "--list", "--jobs", "check", "test", "tune", "site", "exercises", "lock", "RKD_DATA",
                  "--from-records", "record", "verify", "RKD_RECORDS", "RKD_CACHE", "RKD_FIGURES", "RKD_TORCH_INDEX"):
         assert word in done.stdout
 

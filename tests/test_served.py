@@ -138,7 +138,8 @@ def test_what_is_saved_is_loaded(data, user_ids, make, tmp_path):
     assert torch.equal(loaded.seen.keys, split.train.keys) and loaded.about == fresh.about
     user = fresh.user_ids[5]
     assert loaded.recommend(user, 7) == fresh.recommend(user, 7)
-    assert evaluate(loaded, split) == evaluate(fresh, split) == evaluate(make(split, 4, seed=2), split)
+    for model in (fresh, make(split, 4, seed=2)):
+        assert evaluate(loaded, split) == pytest.approx(evaluate(model, split), abs=0, rel=0, nan_ok=True)
 
 
 def test_a_loaded_model_is_a_teacher_and_moves_between_devices(named, model, tmp_path, device):

@@ -175,7 +175,8 @@ def test_changes_over_the_student_are_drawn_as_they_are():
     index = pd.MultiIndex.from_product([["ml-1m", "own"], ["rd", "cd"], ["popular", "unpopular"]],
                                        names=["dataset", "label", "half"])
     changes = interval(*np.arange(8) / 10).set_index(index).assign(published=[0.7, -0.7] * 2 + [np.nan] * 4)
-    axes = unkd_figures.change_over_student(changes, "paper").axes
+    figure = unkd_figures.change_over_student(changes, "paper")
+    axes = figure.axes
     assert [axis.get_title() for axis in axes] == ["ml-1m", "own"]
     for axis, start in zip(axes, (0, 0.4)):
         popular, unpopular = ([x for x, _ in part[0]] for part in bars(axis))
@@ -184,7 +185,7 @@ def test_changes_over_the_student_are_drawn_as_they_are():
     hollow = [line.get_xdata().tolist() for line in axes[0].lines if line.get_label().endswith(", paper")]
     assert hollow == [[0.7, 0.7], [-0.7, -0.7]]
     assert not any(line.get_label().endswith(", paper") for line in axes[1].lines)
-    told = {text.get_text() for text in axes[1].get_legend().get_texts()}
+    told = {text.get_text() for text in figure.legends[0].get_texts()}
     assert told == {"popular", "unpopular", "popular, paper", "unpopular, paper"}
 
 

@@ -41,7 +41,7 @@ def change_over_student(changes: pd.DataFrame, paper: str = "the paper") -> Figu
     """UnKD's Figure 5, of unkd.changes: a panel for each data set, a method a row, its two halves a mark each with the
     95 % interval over seeds; hollow marks are what was published, by ``paper``."""
     datasets, labels = (list(dict.fromkeys(changes.index.get_level_values(name))) for name in ("dataset", "label"))
-    figure, axes = plt.subplots(1, len(datasets), figsize=(6.6 * len(datasets), 0.5 * len(labels) + 1.3),
+    figure, axes = plt.subplots(1, len(datasets), figsize=(7 * len(datasets), 0.45 * len(labels) + 2),
                                 squeeze=False, sharey=True, layout="constrained")
     for axis, dataset in zip(axes[0], datasets):
         for half, off in (("popular", -0.15), ("unpopular", 0.15)):
@@ -56,8 +56,7 @@ def change_over_student(changes: pd.DataFrame, paper: str = "the paper") -> Figu
                  ylim=(len(labels) - 0.5, -0.5), xlabel="Recall@10 against the plain student's")
         axis.xaxis.set_major_formatter(lambda x, _: f"{100 * x:+.3g} %" if x else "0")
     named_once = {name: handle for axis in axes[0] for handle, name in zip(*axis.get_legend_handles_labels())}
-    axes[0, -1].legend(named_once.values(), named_once, title="half of the items", loc="upper left",
-                       bbox_to_anchor=(1, 1))
+    figure.legend(named_once.values(), named_once, loc="outside lower center", ncols=2)
     return figure
 
 
