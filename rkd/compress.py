@@ -1,19 +1,27 @@
-"""What one can do to a trained model without training it: truncate it, round it, or product-quantise it.
+"""What one can do to a trained model without training it: truncate it (low_rank.py), round it, or product-quantise it;
+and keep what came of it by its codes.
 
 Each takes a model with factors (of rkd or from elsewhere, or a pair of matrices) and returns a model: rkd.evaluate,
-rkd.distill, rkd.recommend and export take it. ``size`` says what it costs.
+rkd.distill, rkd.recommend and export take it. ``size`` says what it costs, ``save`` writes a file of about that size.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from . import archive
 from .given import Given
-from .models import Model
+from .low_rank import factors_of, rotate, truncate
+from .rounding import BITS, round_rows, unround
 
-BITS = range(2, 9)  # that a number may be rounded to
-SCALES = 40  # a row's scale is the best of so many
+__all__ = ["BITS", "Rounded", "Size", "factors_of", "load", "product_quantize", "quantize", "rotate", "save", "size",
+           "truncate"]
+
+SCALE_BYTES = 4  # a float32 for each row, behind its codes
+KEPT = "compressed"  # what a file says that ``save`` wrote it
+SIDES = ("user", "item")
 
 
 @dataclass(frozen=True)
@@ -30,24 +38,32 @@ class Size:
 
 
 class Rounded(Given):
-    """A model whose factors are kept as ``codes``, a uint8 matrix each for users and items, and decoded when made.
+    """A model that is kept as ``codes``, a uint8 matrix each for users and items, a row for each of them; its factors
+    are what they decode to.
 
-    size : what the codes and what decodes them come to.
+    dim       : the size of the factors.
+    bits      : of each number, in codes that ``quantize`` made; None where there are
+    codebooks : for users and for items, float32 [bytes of a row, 256, numbers in a part], of ``product_quantize``.
     """
 
-    def __init__(self, factors, codes: tuple[Tensor, Tensor], size: Size):
+    def __init__(self, codes: tuple[Tensor, Tensor], dim: int, bits: int | None = None,
+                 codebooks: tuple[Tensor, Tensor] | None = None):
+        if bits:
+            factors = [unround(*parted(one, bits, dim), bits) for one in codes]
+        else:
+            factors = [looked_up(*pair)[:, :dim] for pair in zip(codes, codebooks)]
         super().__init__(factors)
-        self.codes, self.size = codes, size
+        self.codes, self.dim, self.bits, self.codebooks = tuple(codes), dim, bits, codebooks and tuple(codebooks)
+
+    @property
+    def size(self) -> Size:
+        """See the module's ``size``."""
+        per_user, per_item = (float(one.shape[1]) for one in self.codes)
+        return Size(per_user, per_item, sum(4 * book.numel() for book in self.codebooks or ()))
 
     def to(self, device):
-        factors, codes = ([x.to(device) for x in pair] for pair in (self.factors(), self.codes))
-        return Rounded(factors, tuple(codes), self.size)
-
-
-def factors_of(model) -> tuple[Tensor, Tensor]:
-    """The factors of a model as float32: of rkd, or of whatever Given takes. Raises ValueError for a model that has
-    none."""
-    return (model if isinstance(model, Model) else Given(model)).factors()
+        moved = self.codebooks and [book.to(device) for book in self.codebooks]
+        return Rounded([one.to(device) for one in self.codes], self.dim, self.bits, moved)
 
 
 def size(model) -> Size:
@@ -56,22 +72,6 @@ def size(model) -> Size:
         return model.size
     users, items = factors_of(model)
     return Size(4.0 * users.shape[1], 4.0 * items.shape[1])
-
-
-def truncate(model, dim: int) -> Given:
-    """The best approximation of all scores by factors of size ``dim``: the first ``dim`` terms of the singular value
-    decomposition of U Vᵀ, from those of the factors, so that no users × items matrix is made.
-
-    The singular values are shared out evenly between users and items. (Eckart and Young, 1936.) Raises ValueError where
-    dim is not between 1 and the model's own size.
-    """
-    users, items = factors_of(model)
-    if not 1 <= dim <= users.shape[1]:
-        raise ValueError(f"dim must be between 1 and the model's own {users.shape[1]}, not {dim}")
-    (q_users, r_users), (q_items, r_items) = (torch.linalg.qr(x.double()) for x in (users, items))
-    left, values, right = torch.linalg.svd(r_users @ r_items.T)
-    root = values[:dim].sqrt()
-    return Given((q_users @ (left[:, :dim] * root), q_items @ (right[:dim].T * root)))
 
 
 def quantize(model, bits: int) -> Rounded:
@@ -83,36 +83,17 @@ def quantize(model, bits: int) -> Rounded:
     """
     if bits not in BITS:
         raise ValueError(f"bits must be from {BITS[0]} to {BITS[-1]}, not {bits}")
-    factors, packed = [], []
-    for matrix in factors_of(model):
+    packed, factors = [], factors_of(model)
+    for matrix in factors:
         codes, scale = round_rows(matrix, bits)
         packed.append(torch.cat([pack(codes, bits), scale.view(torch.uint8)], 1))
-        factors.append(unround(codes, scale, bits))
-    per_user, per_item = (float(codes.shape[1]) for codes in packed)
-    return Rounded(factors, tuple(packed), Size(per_user, per_item))
+    return Rounded(packed, factors[0].shape[1], bits)
 
 
-def round_rows(matrix: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-    """Codes uint8 [n, d] and scales float32 [n, 1] of a matrix's rows (see ``quantize``)."""
-    half = (2 ** bits - 1) / 2
-    most = matrix.abs().amax(1, keepdim=True) / half
-    best, scale = torch.full_like(most, torch.inf), most
-    for share in torch.linspace(1, 0.3, SCALES).tolist():
-        tried = most * share
-        error = (unround(_codes(matrix, tried, half), tried, bits) - matrix).square().sum(1, keepdim=True)
-        scale = torch.where(error < best, tried, scale)
-        best = torch.minimum(error, best)
-    return _codes(matrix, scale, half), scale
-
-
-def _codes(matrix: Tensor, scale: Tensor, half: float) -> Tensor:
-    steps = matrix / scale.clamp(min=torch.finfo(torch.float32).tiny)
-    return (steps + half).round().clamp(0, 2 * half).to(torch.uint8)
-
-
-def unround(codes: Tensor, scale: Tensor, bits: int) -> Tensor:
-    """What codes and scales stand for: float32 [n, d]."""
-    return scale * (codes.float() - (2 ** bits - 1) / 2)
+def parted(packed: Tensor, bits: int, dim: int) -> tuple[Tensor, Tensor]:
+    """Codes [n, dim] and scales [n, 1] of rows as ``quantize`` packs them."""
+    scale = packed[:, -SCALE_BYTES:].contiguous().view(torch.float32)
+    return unpack(packed[:, :-SCALE_BYTES], bits, dim), scale
 
 
 def pack(codes: Tensor, bits: int) -> Tensor:
@@ -146,14 +127,45 @@ def product_quantize(model, n_bytes: int) -> Rounded:
         raise ValueError(f"n_bytes must be between 1 and the model's size, {dim}, not {n_bytes}")
     if min(len(users), len(items)) < 256:
         raise ValueError(f"256 centres need 256 rows a side, not {len(users)} users and {len(items)} items")
-    factors, packed, shared = [], [], 0
+    packed, books = [], []
     for matrix in (users, items):
         rows = torch.nn.functional.pad(matrix, (0, -dim % n_bytes)).cpu().contiguous().numpy()
         quantizer = faiss.ProductQuantizer(rows.shape[1], n_bytes, 8)
         quantizer.cp.min_points_per_centroid = 1  # few rows are no reason to warn
         quantizer.train(rows)
-        codes = quantizer.compute_codes(rows)
-        factors.append(torch.from_numpy(quantizer.decode(codes))[:, :dim].to(matrix.device))
-        packed.append(torch.from_numpy(codes).to(matrix.device))
-        shared += quantizer.centroids.size() * 4
-    return Rounded(factors, tuple(packed), Size(float(n_bytes), float(n_bytes), shared))
+        packed.append(torch.from_numpy(quantizer.compute_codes(rows)).to(matrix.device))
+        centres = torch.from_numpy(faiss.vector_to_array(quantizer.centroids)).view(n_bytes, 256, -1)
+        books.append(centres.to(matrix.device))
+    return Rounded(packed, dim, codebooks=books)
+
+
+def looked_up(codes: Tensor, codebook: Tensor) -> Tensor:
+    """The centres that codes [n, M] stand for in a codebook [M, 256, p], side by side: [n, M · p]."""
+    parts = torch.arange(len(codebook), device=codes.device)
+    return codebook[parts, codes.long()].flatten(1)
+
+
+def save(model, path) -> None:
+    """Write a compressed model into a file: codes, and codebooks where there are; of any other model its factors as
+    float32. Ids and what users have seen are not in it: ``rkd.serve(load(path), split)`` puts them beside. Raises
+    ValueError for a model that has no factors."""
+    rounded = isinstance(model, Rounded)
+    pairs = {"codes": model.codes, "codebook": model.codebooks} if rounded else {"factors": factors_of(model)}
+    about = {"dim": model.dim, "bits": model.bits} if rounded else {}
+    archive.write(Path(path), {f"{side}_{name}": one.cpu().numpy() for name, pair in pairs.items() if pair
+                               for side, one in zip(SIDES, pair)}, {KEPT: about})
+
+
+def load(path) -> Given:
+    """The model in a file that ``save`` wrote, the same to the bit. Raises ValueError where the file is damaged or
+    another."""
+    arrays, about = archive.read(Path(path))
+    if KEPT not in about:
+        raise ValueError(f"{path} is not of rkd.compress.save: rkd.load_model reads it")
+
+    def pair(name):
+        return [torch.from_numpy(arrays[f"{side}_{name}"]) for side in SIDES]
+
+    if not about[KEPT]:
+        return Given(pair("factors"))
+    return Rounded(pair("codes"), **about[KEPT], codebooks=None if about[KEPT]["bits"] else pair("codebook"))

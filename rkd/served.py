@@ -185,6 +185,8 @@ def load_model(path) -> Served:
     """The model in a file that ``save`` wrote. Raises ValueError where the file is damaged or another."""
     arrays, about = archive.read(Path(path))
     about.pop("fit", None)  # load_fit's
+    if "seen_offsets" not in arrays:
+        raise ValueError(f"{path} holds a compressed model without ids: rkd.compress.load reads it")
     return served_of(arrays, about)
 
 

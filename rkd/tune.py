@@ -19,7 +19,7 @@ from .methods import METHODS, Method, method_of
 from .run import Run, fingerprint_of, split_of
 from .schedule import RunsFailed, compute
 from .store import Result, costs, expected_seconds, key_of, trained
-from .tuned import COMMON, RECORDED, best, choices, choose, file_name
+from .tuned import COMMON, RECORDED, best, choices, choose, file_name, searched_as
 
 N = 32  # trials of a method
 EPOCHS = {"mf": 160, "lightgcn": 200}  # of the last rung
@@ -36,7 +36,8 @@ def tune(dataset: str, methods: list[str | type[Method]] | None = None, folder: 
     """Choose each method's settings, and write the trials, from which rkd.tuned reads the choice, to ``folder``, by
     default the cache's.
 
-    methods : by default all of METHODS; for students of another size than the usual, ``dim``, all that do not teach.
+    methods : by default all of METHODS but variants (tuned.searched_as); for students of another size than the usual,
+              ``dim``, all of them that do not teach.
     n       : trials of each, by default N, of another size than the usual half as many.
     The rest is as for ``search``.
 
@@ -47,7 +48,8 @@ def tune(dataset: str, methods: list[str | type[Method]] | None = None, folder: 
     folder = (folder or cache_folder() / "tuning").absolute()
     fingerprint = fingerprint_of(dataset)
     place = folder / f"{split_of(dataset, split).name[:50]}-{fingerprint}" / split / backbone
-    methods = methods or [name for name, method in METHODS.items() if dim is None or not method.teaches]
+    methods = methods or [name for name, method in METHODS.items()
+                          if searched_as(method) is method and (dim is None or not method.teaches)]
     n = (N if dim is None else N // 2) if n is None else n
     make_writable(place)
     for teaches in (True, False):

@@ -47,12 +47,12 @@ def tuned(fingerprint: str, backbone: str, method: str | type[Method], choice: s
     batch_size never comes from other data.
     """
     found = method_of(method)
-    plain = "teacher" if found.teaches else "none"
+    plain, searched = "teacher" if found.teaches else "none", searched_as(found)
     settings = PAPERS | {"weight": found.weight}
     here, there = fingerprint, DEMONSTRATION
     sizes = (None,) if dim in (None, usual_dim(found)) else (None, dim)
-    for data, of, like in ((there, "mf", found), (here, "mf", found), (there, backbone, plain), (here, backbone, plain),
-                           (here, backbone, found)):  # the nearest last
+    for data, of, like in ((there, "mf", searched), (here, "mf", searched), (there, backbone, plain),
+                           (here, backbone, plain), (here, backbone, searched)):  # the nearest last
         for protocol in ("unkd", split):
             for size in sizes:
                 chosen = choices(data, protocol, of, like, size).get(choice, {})
@@ -60,6 +60,13 @@ def tuned(fingerprint: str, backbone: str, method: str | type[Method], choice: s
     if not issubclass(found, Distiller):
         settings["weight"] = 0.0
     return settings
+
+
+def searched_as(method: str | type[Method]) -> type[Method]:
+    """The method whose trials choose a method's settings: its own, or what its ``tuned_as`` names, of which it is a
+    variant."""
+    found = method_of(method)
+    return getattr(found, "tuned_as", found)
 
 
 def usual_dim(method: str | type[Method]) -> int:

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 import rkd
-from rkd import compress
-from rkd.compress import pack, product_quantize, quantize, size, truncate, unpack, unround
+from rkd import archive, compress
+from rkd.compress import pack, product_quantize, quantize, size, truncate, unpack
+from rkd.rounding import round_rows, unround
 
 N_USERS, N_ITEMS, DIM = 70, 90, 12
 
@@ -58,7 +59,7 @@ def test_a_size_that_cannot_be(factors, dim):
 @pytest.mark.parametrize("bits", compress.BITS)
 def test_rounding_is_off_by_half_a_step_at_most_within_its_range(factors, bits):
     for matrix, rounded in zip(factors, quantize(factors, bits).factors()):
-        codes, scale = compress.round_rows(matrix, bits)
+        codes, scale = round_rows(matrix, bits)
         inside = matrix.abs() <= scale * (2 ** bits - 1) / 2
         assert ((matrix - rounded).abs() <= scale / 2 * (1 + 1e-5) + 1e-12)[inside].all()
         levels = [rounded[row].unique().numel() for row in range(len(rounded))]
@@ -138,7 +139,7 @@ def test_product_quantisation_takes_the_nearest_centre(many):
 def test_bytes_and_codebooks(many):
     rounded = product_quantize(many, 3)  # 10 numbers, padded to 12
     assert [tuple(codes.shape) for codes in rounded.codes] == [(400, 3), (300, 3)]
-    assert rounded.size == compress.Size(3, 3, 2 * 256 * 12 * 4)
+    assert size(rounded) == compress.Size(3, 3, 2 * 256 * 12 * 4)
 
 
 def test_more_bytes_are_closer(many):
@@ -166,3 +167,56 @@ def test_it_is_evaluated_distilled_and_recommended_from(compressed):
     assert cut > 0.8 * whole
     assert rkd.distill(small, split, "unkd", epochs=1, progress=False).epochs == 1
     assert rkd.recommend(small, split, torch.tensor([0]), 5).shape == (1, 5)
+
+
+# ------------------------------------------------------------------------------------------------------ kept in a file
+
+MAKERS = {"rounded": lambda x: quantize(x, 3), "in eight bits": lambda x: quantize(x, 8),
+          "product": lambda x: product_quantize(x, 3), "truncated": lambda x: truncate(x, 4)}
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_a_compressed_model_is_the_same_when_it_is_loaded_and_its_file_is_of_its_bytes(many, tmp_path, kind):
+    """The file is of the stated bytes, and at most a kilobyte of words about them."""
+    model, path = MAKERS[kind](many), tmp_path / "model"
+    compress.save(model, path)
+    loaded = compress.load(path)
+    assert all(map(torch.equal, loaded.factors(), model.factors())) and size(loaded) == size(model)
+    assert 0 < path.stat().st_size - size(model).total(400, 300) < 1024
+    if kind != "truncated":
+        assert all(map(torch.equal, loaded.codes, model.codes))
+
+
+def test_what_is_in_the_file_can_be_decoded_by_hand(factors, tmp_path):
+    """Bit by bit: number c of a row is bits 3c, 3c + 1, 3c + 2 of its bytes, least significant first."""
+    compress.save(quantize(factors, 3), tmp_path / "model")
+    arrays, about = archive.read(tmp_path / "model")
+    assert about == {"compressed": {"dim": DIM, "bits": 3}} and sorted(arrays) == ["item_codes", "user_codes"]
+    for side, matrix in zip(("user", "item"), quantize(factors, 3).factors()):
+        row = arrays[f"{side}_codes"][7]
+        scale = np.frombuffer(row[-4:].tobytes(), "<f4")[0]
+        stream = [byte >> place & 1 for byte in row[:-4].tolist() for place in range(8)]
+        codes = [stream[3 * c] + 2 * stream[3 * c + 1] + 4 * stream[3 * c + 2] for c in range(DIM)]
+        assert np.allclose([scale * (code - 3.5) for code in codes], matrix[7], rtol=1e-6)
+
+
+def test_a_moved_model_is_the_same_and_keeps_its_codes(many):
+    for model in (quantize(many, 4), product_quantize(many, 2)):
+        moved = model.to("cpu")
+        assert size(moved) == size(model) and all(map(torch.equal, moved.factors(), model.factors()))
+
+
+def test_files_of_the_two_kinds_are_told_apart(factors, tmp_path):
+    split = rkd.load("synthetic").split("unkd", 0)
+    compress.save(quantize(factors, 4), tmp_path / "codes")
+    rkd.serve(rkd.MF(split, 3), split).save(tmp_path / "served")
+    with pytest.raises(ValueError, match="holds a compressed model without ids: rkd.compress.load reads it"):
+        rkd.load_model(tmp_path / "codes")
+    with pytest.raises(ValueError, match="is not of rkd.compress.save: rkd.load_model reads it"):
+        compress.load(tmp_path / "served")
+    damaged = tmp_path / "damaged"
+    content = bytearray((tmp_path / "codes").read_bytes())
+    content[-1] ^= 1
+    damaged.write_bytes(content)
+    with pytest.raises(ValueError, match="damaged"):
+        compress.load(damaged)

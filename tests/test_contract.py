@@ -13,7 +13,8 @@ from rkd.methods import DE, RRD
 pytestmark = pytest.mark.usefixtures("untuned")
 
 DISTIL = [name for name, method in METHODS.items() if issubclass(method, Distiller)]
-FROM_LISTS = ["rd", "cd", "rrd", "rrd-top", "pd-cd", "unkd", "sld", "stratified-sld", "rce-kd"]
+FROM_LISTS = ["rd", "cd", "rrd", "rrd-top", "pd-cd", "unkd", "sld", "stratified-sld", "rce-kd", "sld-rounded",
+              "sld-ease"]
 BOTH_SIDES = ["dcd", "ir-rrd"]  # the user side learns from lists, the item side does not: test_by_item.py
 
 

@@ -8,7 +8,7 @@ import rkd
 from rkd import METHODS, MF, Distiller, OnLists, distill, train
 from rkd.methods import CD, RD, check_settings, distillation, method_of, name_of
 
-ALONE = ["teacher", "pd", "none"]
+ALONE = ["teacher", "pd", "none", "softmax", "cosine"]
 DISTIL = [name for name in METHODS if name not in ALONE]
 
 
@@ -52,7 +52,7 @@ def test_a_method_is_a_name_or_a_class(split):
 
 
 @pytest.mark.parametrize("method, settings, message", [
-    ("nothing", {}, "unknown method 'nothing': choose from teacher, pd, none, " + ", ".join(DISTIL)),
+    ("nothing", {}, "unknown method 'nothing': choose from teacher, pd, none, softmax, cosine, " + ", ".join(DISTIL)),
     ("rd", {"guide": "teacher"}, "rd has no setting 'guide'; it has k=30, "),
     ("cd", {"n_samples": 3.0}, "cd's n_samples is a int such as 30, not 3.0"),
     ("cd", {"n_samples": True}, "cd's n_samples is a int"),

@@ -13,15 +13,16 @@ from runs_helpers import METRICS, computed, files
 import rkd
 from rkd.__main__ import main
 from rkd.evaluate import METRICS as MEASURED
+from rkd.methods import name_of
 from rkd.store import key_of
 from rkd.study.claims import CLAIMS
-from rkd.study.papers import RIVALS, both, mkd, unkd
+from rkd.study.papers import RIVALS, both, frontier, mkd, unkd
 from rkd.study.plan import STUDIES, plan, searches_of, shard
 from rkd.study.plan import runs_of as planned_runs
 from rkd.study.reproduce import ROOT
 from rkd.study.scales import SCALES
 from rkd.study.study import Study
-from rkd.tuned import usual_dim
+from rkd.tuned import searched_as, usual_dim
 
 SMOKE = SCALES["smoke"]
 
@@ -97,7 +98,7 @@ def test_what_is_to_be_tuned_for_a_scale(monkeypatch):
             runs = [run for group in study(SCALES["laptop"], ("synthetic",)).groups.values() for run in group]
             for run in runs + [run.teacher for run in runs if run.distils]:
                 dim = None if run.dim == usual_dim(run.method) else run.dim
-                named = run.name in found.get((run.dataset, run.split, run.backbone, dim), [])
+                named = name_of(searched_as(run.method)) in found.get((run.dataset, run.split, run.backbone, dim), [])
                 assert named == (run.dataset != "synthetic-world")
     assert [dim for *_, dim in found] == [None] * 2 + [20, 50, 100]
     assert all(len(methods) == len(set(methods)) for methods in found.values())
@@ -133,11 +134,11 @@ def test_the_command_line_in_words(capsys):
 # -------------------------------------------------------------------------------------------------------- the notebooks
 
 def test_every_study_of_a_paper_is_planned():
-    functions = [f for module in (unkd, mkd, both) for f in vars(module).values() if inspect.isfunction(f)]
+    functions = [f for module in (unkd, mkd, both, frontier) for f in vars(module).values() if inspect.isfunction(f)]
     studies = {f for f in functions if list(inspect.signature(f).parameters) == ["scale", "datasets"]
                and inspect.signature(f).return_annotation is Study}
     planned = [study for notebook in STUDIES for study in STUDIES[notebook] if notebook != "10_scorecard"]
-    assert set(planned) == studies and len(planned) == len(studies) == 10
+    assert set(planned) == studies and len(planned) == len(studies) == 11
 
 
 def test_every_notebook_is_planned():
@@ -156,7 +157,7 @@ def test_a_notebook_computes_its_planned_studies_and_nothing_else(notebook):
     cells = nbformat.read(ROOT / "notebooks" / f"{notebook}.ipynb", as_version=4).cells
     code = "\n".join(cell.source for cell in cells
                      if cell.cell_type == "code" and "play" not in cell.metadata.get("tags", []))
-    made = re.findall(r"\b(unkd|mkd|both)\.(\w+)\(scale, datasets\)", code)
+    made = re.findall(r"\b(unkd|mkd|both|frontier)\.(\w+)\(scale, datasets\)", code)
     assert [f"rkd.study.papers.{module}.{name}" for module, name in made] == [
         f"{study.__module__}.{study.__name__}" for study in STUDIES[notebook]]
     computes = len(re.findall(r"(?<!\brkd)\.compute\(JOBS\)", code))

@@ -8,22 +8,27 @@ from .dcd import DCD
 from .de import DE
 from .de_rrd import DERRD
 from .freqd import FreqD
+from .from_ease import SLDFromEASE
 from .htd import HTD
 from .ir_rrd import IRRRD
 from .mkd import MKD, StratifiedMKD
 from .nkd import NKD
+from .objectives import CosineStudent, SoftmaxStudent
 from .pd import PDCD, PDHTD
 from .rce_kd import RCEKD
 from .rd import RD
+from .rounded import RoundedSLD, StraightThrough
 from .rrd import RRD, RRDTop
 from .sld import SLD, StratifiedSLD
 from .unkd import UnKD
+from .warm import WarmSLD, WarmStart
 
 METHODS: dict[str, type[Method]] = {
-    "teacher": Teacher, "pd": DebiasedTeacher, "none": Student, "rd": RD, "cd": CD, "de": DE, "rrd": RRD,
-    "rrd-top": RRDTop, "de-rrd": DERRD, "htd": HTD, "pd-cd": PDCD, "pd-htd": PDHTD, "unkd": UnKD, "nkd": NKD,
-    "cpd": CPD, "sld": SLD, "mkd": MKD, "stratified-sld": StratifiedSLD, "stratified-mkd": StratifiedMKD,
-    "rce-kd": RCEKD, "dcd": DCD, "ir-rrd": IRRRD, "freqd": FreqD}
+    "teacher": Teacher, "pd": DebiasedTeacher, "none": Student, "softmax": SoftmaxStudent, "cosine": CosineStudent,
+    "rd": RD, "cd": CD, "de": DE, "rrd": RRD, "rrd-top": RRDTop, "de-rrd": DERRD, "htd": HTD, "pd-cd": PDCD,
+    "pd-htd": PDHTD, "unkd": UnKD, "nkd": NKD, "cpd": CPD, "sld": SLD, "mkd": MKD, "stratified-sld": StratifiedSLD,
+    "stratified-mkd": StratifiedMKD, "rce-kd": RCEKD, "dcd": DCD, "ir-rrd": IRRRD, "freqd": FreqD,
+    "sld-warm": WarmSLD, "sld-rounded": RoundedSLD, "sld-ease": SLDFromEASE}
 
 
 def method_of(method: str | type[Method]) -> type[Method]:

@@ -3,18 +3,20 @@
 from collections.abc import Collection, Iterable
 
 from ..device import resolve_device
-from ..methods import method_of
+from ..methods import method_of, name_of
 from ..run import Run
 from ..store import Result, costs, expected_seconds, key_of, metrics_key, stored, trained
+from ..tuned import searched_as
 from .claims import STUDIES as CLAIMED
-from .papers import both, mkd, unkd
+from .papers import both, frontier, mkd, unkd
 from .scales import SCALES
 
 # notebook → the functions (scale, data sets) → Study that it computes
 STUDIES = {"01_popularity_bias": (unkd.bias, unkd.bias_in_worlds),
            "02_unkd": (unkd.comparison, unkd.comparison_in_worlds),
            "03_unkd_ablations": (unkd.ablations,), "04_nkd": (mkd.nkd,), "05_cpd": (mkd.cpd,), "06_sld": (mkd.sld,),
-           "07_mkd": (mkd.mkd,), "08_head_to_head": (both.head_to_head,), "10_scorecard": CLAIMED}
+           "07_mkd": (mkd.mkd,), "08_head_to_head": (both.head_to_head,), "09_bytes": (frontier.students,),
+           "10_scorecard": CLAIMED}
 
 
 def plan(scale: str, device: str = "auto") -> list[dict]:
@@ -91,8 +93,8 @@ def searches_of(scale: str, only: Collection[str] | None = None, split: str | No
             continue
         usual = SCALES[scale].teacher_dim if method_of(run.method).teaches else SCALES[scale].student_dim
         methods = found.setdefault((run.dataset, run.split, run.backbone, None if run.dim == usual else run.dim), [])
-        if run.name not in methods:
-            methods.append(run.name)
+        if (name := name_of(searched_as(run.method))) not in methods:
+            methods.append(name)
     if not found:
         raise ValueError(f"scale {scale} has no such runs")
     return dict(sorted(found.items(), key=lambda search: search[0][3] or 0))
