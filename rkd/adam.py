@@ -15,6 +15,13 @@ TINY = 1e-18  # shares of a moment below this are none: no time goes into number
 UP_TO_DATE = torch.tensor([[0.0], [0.0], [1.0], [1.0]], dtype=torch.float64)
 
 
+def unwrapped(step):
+    """An optimiser's step that torch's profiler does not put a wrapper around, so that the class holds what its file
+    says."""
+    step.hooked = True
+    return step
+
+
 class Adam(torch.optim.Adam):
     """Adam over the model's parameters and whatever the method trains with them.
 
@@ -31,10 +38,9 @@ class Adam(torch.optim.Adam):
             p.data, p.grad = values.view(p.shape), grad.view(p.shape)
         super().__init__([self.vector], lr=lr, fused=self.vector.device.type != "mps")
 
+    @unwrapped
     def step(self):
         super().step()
-
-    step.hooked = True  # or torch puts its profiler's wrapper here, and a class of ours holds what its file does not say
 
     def end_epoch(self) -> None:
         """Called after each epoch: then all parameters are up to date."""
@@ -158,6 +164,7 @@ class LazyAdam(Adam):
             m.mul_(of_m)
             v.mul_(of_v)
 
+    @unwrapped
     @torch.no_grad()
     def step(self):
         """One step of Adam: of the rows that were touched, and of all that is no row."""
@@ -177,8 +184,6 @@ class LazyAdam(Adam):
                                                         state["exp_avg_sq"])))
         state["step"] += 1
         self.now, self.pages, self.missed = self.now + 1, [], self.one_more(float(state["step"]))
-
-    step.hooked = True
 
     def move(self, p: Tensor, grad: Tensor, m: Tensor, v: Tensor) -> None:
         """Adam's step of some of the parameters, in place."""
