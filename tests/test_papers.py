@@ -40,11 +40,12 @@ class Own(OnLists):
 
 def test_unkds_ablations_hold_its_sweeps_and_second_choices():
     study = unkd.ablations(SCALES["laptop"], ("ml-100k",))
-    tuned, few = study.groups["unkd"], SCALES["laptop"].few
+    tuned = study.groups["unkd"]
     assert [dict(run.settings)["groups"] for k in unkd.GROUPS for run in study.groups[f"K = {k}"][:1]] == [*range(1, 9)]
     setting = dict(tuned[0].settings)
     for label in (f"K = {setting['groups']}", "λ × 1", f"μ = {setting['mu']}"):
-        assert study.groups[label] == tuned[:len(few)]
+        assert study.groups[label] == tuned
+    assert [run.seed for run in study.groups["K = 1"]] == [*range(5)]  # what groups are compared with
     assert [run.weight / tuned[0].weight for label in ("λ × 0.25", "λ × 4") for run in study.groups[label]] == (
         [0.25] * 3 + [4] * 3)
     check_second_choices(study, (*unkd.COMPARED[1:], "rrd"))
@@ -63,8 +64,10 @@ def test_debiased_teachers_students_are_also_given_the_plain_teachers_settings()
     """All is the same but the method, and with it the teacher."""
     groups = unkd.ablations(SCALES["laptop"], ("ml-100k",)).groups
     for label, method, theirs in (("pd-cd, CD's settings", "pd-cd", "cd"), ("pd-htd, HTD's settings", "pd-htd", "htd")):
-        assert [replace(run, method=theirs) for run in groups[label]] == groups[theirs]
-        assert {(run.method, run.teacher.method) for run in groups[label]} == {(method, "pd")}
+        matched = groups.get(label, groups[method])  # left out where these were chosen for both
+        assert (label in groups) == (matched != groups[method])
+        assert [replace(run, method=theirs) for run in matched] == groups[theirs]
+        assert {(run.method, run.teacher.method) for run in matched} == {(method, "pd")}
 
 
 def test_de_rrds_faults_one_by_one_and_all():

@@ -13,7 +13,7 @@ from ...stats import interval
 from ..figures import MARKS
 from ..scales import Scale
 from ..study import Study, named
-from . import RIVALS, second_choices
+from . import RIVALS, second_choices, varied
 
 COMPARED = ("teacher", "none", "rd", "cd", "de-rrd", "htd", *RIVALS, "unkd", "nkd", "cpd", "sld", "mkd",
             "stratified-sld", "stratified-mkd")
@@ -24,13 +24,11 @@ STRATA, TAUS = range(1, 6), (0.5, 1.0, 2.0)
 
 def head_to_head(scale: Scale, datasets: Sequence[str]) -> Study:
     """Notebook 8: every method with both choices of its settings, strata and temperatures."""
-    def few(method, **of):
-        return scale.runs(datasets[0], [method], few=True, **of)
-
-    groups = {method: scale.runs(datasets[0], [method]) for method in COMPARED}
-    groups |= second_choices(scale, datasets[0], COMPARED[1:])
-    groups |= {f"K = {k}": few("stratified-sld", settings={"groups": k}) for k in STRATA}
-    return Study(groups | {f"τ = {tau}": few("sld", settings={"tau": tau}) for tau in TAUS})
+    first = datasets[0]
+    groups = {method: scale.runs(first, [method]) for method in COMPARED}
+    groups |= second_choices(scale, first, COMPARED[1:])
+    groups |= {f"K = {k}": varied(scale, first, "stratified-sld", settings={"groups": k}) for k in STRATA}
+    return Study(groups | {f"τ = {tau}": varied(scale, first, "sld", settings={"tau": tau}) for tau in TAUS})
 
 
 # ------------------------------------------------------------------------------------------------------------- tables

@@ -22,7 +22,7 @@ from ...store import Result
 from ..scales import Scale
 from ..study import MARK, Study, named
 from ..tables import mean_std, published
-from . import RIVALS, second_choices
+from . import RIVALS, second_choices, varied
 
 DATASETS = {"ml-1m": "movielens", "citeulike": "citeulike", "apps": "apps"}  # our names of data sets → the paper's
 BACKBONES = {"mf": "bprmf", "lightgcn": "lightgcn"}
@@ -87,27 +87,30 @@ def comparison_in_worlds(scale: Scale, datasets: Sequence[str]) -> Study:
 
 def ablations(scale: Scale, datasets: Sequence[str]) -> Study:
     """Notebook 3: UnKD's settings one by one and at its authors', debiased teachers, each method's choice for the tail,
-    and DE-RRD as UnKD's released code has it, fault by fault. All but the debiased teachers is on the first data
-    set."""
+    and DE-RRD as UnKD's released code has it, fault by fault. All but the debiased teachers is on the first data set.
+    UnKD without groups, K = 1, has every seed: it is what groups are compared with. Of MATCHED there is only what is
+    not chosen anyway."""
     first = datasets[0]
 
-    def few(method, **of):
-        return scale.runs(first, [method], few=True, **of)
+    def but(method, **of):
+        return varied(scale, first, method, **of)
 
-    unkd, released = few("unkd")[0], methods.DERRD.as_released
+    unkd, released = scale.runs(first, ["unkd"])[0], methods.DERRD.as_released
     groups = bias(scale, datasets).groups
     groups |= {method: [run for name in datasets for run in scale.runs(name, [method])]
                for method in ("unkd", "pd", "pd-cd", "pd-htd", "rrd")}
-    groups |= {label: [replace(run, method=debiased) for run in groups[method]]
-               for label, (debiased, method) in MATCHED.items()}
+    for label, (debiased, method) in MATCHED.items():
+        matched = [replace(run, method=debiased) for run in groups[method]]
+        groups |= {label: matched} if matched != groups[debiased] else {}
     groups |= {AUTHORS: scale.published(first, "unkd")}
-    groups |= {f"K = {k}": few("unkd", settings={"groups": k}) for k in GROUPS}
-    groups |= {f"λ × {factor}": few("unkd", weight=factor * unkd.weight) for factor in FACTORS}
-    groups |= {f"μ = {mu}": few("unkd", settings={"mu": mu}) for mu in sorted({5.0, 20.0, dict(unkd.settings)["mu"]})}
-    groups |= {f"de-rrd, {fault}": few("de-rrd", settings={name: released[name] for name in names})
+    groups |= {f"K = {k}": but("unkd", settings={"groups": k}) for k in GROUPS}
+    groups |= {"K = 1": scale.runs(first, ["unkd"], settings={"groups": 1})}
+    groups |= {f"λ × {factor}": but("unkd", weight=factor * unkd.weight) for factor in FACTORS}
+    groups |= {f"μ = {mu}": but("unkd", settings={"mu": mu}) for mu in sorted({5.0, 20.0, dict(unkd.settings)["mu"]})}
+    groups |= {f"de-rrd, {fault}": but("de-rrd", settings={name: released[name] for name in names})
                for fault, names in FAULTS.items()}
-    groups |= {"de-rrd, all of these": few("de-rrd", settings=released),
-               RELEASED: few("de-rrd", settings=released, weight=1.0)}
+    groups |= {"de-rrd, all of these": but("de-rrd", settings=released),
+               RELEASED: but("de-rrd", settings=released, weight=1.0)}
     return Study(groups | second_choices(scale, first, (*COMPARED[1:], "rrd")))
 
 
