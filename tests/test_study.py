@@ -403,12 +403,13 @@ def test_a_line_of_reference_is_the_same_in_every_figure():
 
 
 def test_a_sweep_over_factors_is_logarithmic(results):
-    frame = pd.concat([study_of(results[2:4]).tidy().assign(x=x) for x in (0.5, 5, 40)])
-    axis = figures.sweep({"λ": frame}, {}, rows={"recall@10": "Recall@10"}).axes[0]
-    assert axis.get_xscale() == "log" and axis.containers[0].lines[0].get_xdata().tolist() == [0.5, 5, 40]
+    frame = pd.concat([study_of(results[2:4]).tidy().assign(x=x) for x in (5, 50, 400)])
+    level = pd.Series({"recall@10": 0.5})
+    axis = figures.sweep({"λ": frame}, {"Teacher": level}, rows={"recall@10": "Recall@10"}).axes[0]
+    assert axis.get_xscale() == "log" and axis.containers[0].lines[0].get_xdata().tolist() == [5, 50, 400]
     low, high = axis.get_xlim()
-    assert low > 0.25 and high < 80  # no empty half
-    assert [text.get_text() for text in axis.get_xticklabels()] == ["0.5", "5", "40"]
+    assert low > 2.5 and high < 800  # no empty half
+    assert [text.get_text() for text in axis.get_xticklabels()] == ["5", "50", "400"]
     assert [figures.scale_of(x) for x in ([1, 2, 3, 4], [0, 1, 10], [1, 100])] == ["linear"] * 3
 
 

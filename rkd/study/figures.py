@@ -72,14 +72,16 @@ def sweep(frames: dict[str, pd.DataFrame], levels: dict[str, pd.Series], label: 
     for column, (setting, frame) in enumerate(frames.items()):
         for axis, (metric, title) in zip(axes[:, column], rows.items()):
             part = frame[frame["metric"] == metric].groupby("x")["value"].apply(interval).unstack()
-            axis.set_xscale(scale_of(part.index))  # before anything is drawn, or the axis would begin far below it
             axis.errorbar(part.index, part["mean"], part["high"] - part["mean"], marker="o", capsize=3, label=label,
                           color=COLOURS.get(metric.partition("/")[0], "black"))
             for name, style in references(levels).items():
                 axis.axhline(levels[name][metric], color="grey", linestyle=style, linewidth=1.3, label=name)
             for what, (start, end) in (spans or {}).get(setting, {}).items():
                 axis.axvspan(start, end, color="grey", alpha=0.2, linewidth=0, label=what)
-            axis.set(xticks=part.index, xticklabels=[f"{x:g}" for x in part.index])
+            axis.set(xscale=scale_of(part.index), xticks=part.index, xticklabels=[f"{x:g}" for x in part.index])
+            if axis.get_xscale() == "log":  # which by itself would begin below 1, whatever is drawn
+                beyond = (part.index[-1] / part.index[0]) ** 0.05
+                axis.set_xlim(part.index[0] / beyond, part.index[-1] * beyond)
             axis.minorticks_off()
             if column == 0:
                 axis.set_ylabel(title)
