@@ -207,7 +207,7 @@ def test_the_plane_and_the_answers_are_drawn(split):
     figure = frontier_figures.plane(table(POINTS), lines)
     assert [axis.get_xscale() for axis in figure.axes] == ["log"] * 2
     named = {text.get_text() for text in figure.axes[1].get_legend().get_texts()}
-    assert {"EASE (4,000 B)", *(f"best of {name}" for name in FRONTS)} <= named
+    assert {"EASE (4,000 B)", *(f"best, {name}" for name in FRONTS)} <= named
     users, items = (torch.randn(n, 8, generator=torch.Generator().manual_seed(n))
                     for n in (split.n_users, split.n_items))
     found = frontier.latency({"teacher": (users, items), "cut": truncate((users, items), 3)}, split,

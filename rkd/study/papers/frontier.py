@@ -18,7 +18,7 @@ from ...store import Result
 from ..scales import Scale
 from ..study import Study, named
 
-METRICS = {"ndcg@10": "NDCG@10", "unpopular/recall@10": "Recall@10\nunpopular items"}
+METRICS = {"ndcg@10": "NDCG@10", "unpopular/recall@10": "Recall@10, unpopular items"}
 STUDENTS = ("none", "unkd", "sld", "mkd")
 VARIANTS = ("sld-ease", "unkd-warm", "unkd-from-rounded")  # of the usual size and the next
 TIMES = (2, 5)  # the usual student's size
