@@ -124,9 +124,9 @@ def test_what_follows_from_means_and_spreads_is_let_through_elsewhere():
 def test_rows_of_other_libraries_may_move_within_the_spread():
     """Whatever instructions rkd's own have."""
     where = {"data": {"a": {"instructions": "avx2"}}, "seeds": [0, 1]}
-    old, near, far = (Table("bytes", ["model", "ndcg@10"], {(model,): {"model": model, "ndcg@10": value}
-                                                            for model in ("iALS, 4 bits", "PQ, 20 bytes", "SLD")}, where)
-                      for value in ("0.4000", "0.4010", "0.9000"))
+    old, near, far = (Table("bytes", ["model", "ndcg@10"], {
+        (model,): {"model": model, "ndcg@10": value} for model in ("iALS, 4 bits", "PQ, 20 bytes", "SLD")}, where)
+        for value in ("0.4000", "0.4010", "0.9000"))
     spreads = {"ndcg@10": 0.002, "": 0.0}
     assert [line.split(",")[0] for line in compare(old, near, spreads)] == ["SLD"]
     assert [line.split(",")[0] for line in compare(old, far, spreads)] == ["iALS", "PQ", "SLD"]

@@ -14,8 +14,7 @@ from rkd.compress import quantize, truncate
 from rkd.methods import name_of
 from rkd.references import ials
 from rkd.study.papers import both, frontier, frontier_figures, mkd
-from rkd.study.papers.frontier import (BUDGETS, FRONTS, METRICS, Point, chosen, claims, decisions, point, staircase,
-                                       stairs, table)
+from rkd.study.papers.frontier import BUDGETS, FRONTS, METRICS, Point, chosen, claims, decisions, point, table
 from rkd.study.scales import SCALES
 from rkd.tuned import searched_as, tuned
 
@@ -149,12 +148,13 @@ def test_without_implicit_a_line_says_so(split, monkeypatch):
 def test_a_staircase_holds_the_naive_bests():
     points = POINTS[:-1]
     for metric in METRICS:
-        steps = staircase(table(points), metric)
+        steps = frontier.staircase(table(points), metric)
         for budget in (8, 9, 40, 54, 400):
             naive = max(one.by_user[metric].mean(axis=1).mean() for one in points if one.n_bytes <= budget)
             assert steps[steps.index <= budget].iloc[-1] == pytest.approx(naive)
         assert list(steps.index) == [8, 9, 20, 40, 400] and steps.is_monotonic_increasing
-        assert list(stairs(table(points), metric).index) == ["cut to 2", "SLD, 4 bits", "iALS", "cut to 10", "Teacher"]
+        assert list(frontier.stairs(table(points), metric).index) == [
+            "cut to 2", "SLD, 4 bits", "iALS", "cut to 10", "Teacher"]
 
 
 def test_the_choice_is_by_validation_and_within_the_budget():

@@ -1,8 +1,8 @@
 """Are the regenerated tables the committed ones, and does each decimal number of the prose stand in the outputs?
 
 Cells must be equal, text by text, where a table's provenance names the same AVX2 instructions on both sides and no
-other library computes the row. Elsewhere a mean may move as far as other seeds could move it (``allowed``); standard deviations, p-values and the marks and
-verdicts that follow from them are let through, and all else must be equal.
+other library computes the row. Elsewhere a mean may move as far as other seeds could move it (``allowed``); standard
+deviations, p-values and the marks and verdicts that follow from them are let through, and all else must be equal.
 """
 
 import argparse
