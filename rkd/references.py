@@ -1,5 +1,5 @@
-"""Strong models that no gradient trains: EASE, item neighbours, popularity, iALS. References for any student, and (Lists)
-teachers that are no inner product."""
+"""Strong models that no gradient trains: EASE, item neighbours, popularity, iALS. References for any student; those
+that are Lists are teachers that are no inner product."""
 
 from collections.abc import Callable
 

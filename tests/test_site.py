@@ -199,7 +199,7 @@ def test_bytes_are_shown_where_they_were_measured(pages, tmp_path):
     assert steps == {"the teacher": [], "distilled": [("SLD, 4 bits", 9.5)], "no teacher": [("iALS", 40)],
                      "no training": [("cut to 5", 20), ("cut to 10", 40)]}
     assert {row["metric"] for row in rows} == {*frontier.METRICS} and len(rows) == 2 * 4
-    reach = 12.7062047364 * 0.01  # Student's t of one degree of freedom, 97.5 %; the mean of 0.1 and 0.12 is off by 0.01
+    reach = 12.7062047364 * 0.01  # Student's t of one degree of freedom, 97.5 %; of 0.1 and 0.12
     row, = (row for row in rows if row["model"] == "cut to 5" and row["metric"] == "ndcg@10")
     assert (row["mean"], row["low"], row["high"]) == pytest.approx((0.11, 0.11 - reach, 0.11 + reach))
     (tmp_path / "bytes.csv").write_text("model,kind\na,1\n")

@@ -18,9 +18,9 @@ from ...store import Result
 from ..scales import Scale
 from ..study import Study, named
 
-METRICS = {"ndcg@10": "NDCG@10", "unpopular/recall@10": "Recall@10\nunpopular items"}
+METRICS = {"ndcg@10": "NDCG@10", "unpopular/recall@10": "Recall@10, unpopular items"}
 STUDENTS = ("none", "unkd", "sld", "mkd")
-VARIANTS = ("sld-ease", "unkd-warm", "unkd-from-rounded")  # of the usual size and twice that
+VARIANTS = ("sld-ease", "unkd-warm", "unkd-from-rounded")  # of the usual size and the next
 TIMES = (2, 5)  # the usual student's size
 BITS, ROUNDED = (2, 3, 4, 5, 6, 7, 8), (8, 4, 3, 2)  # of the teacher's numbers, and of a student's
 CUT, CUT_AND_ROUNDED = (5, 10, 20, 40, 80), ((10, 8), (20, 4), (20, 8), (40, 4), (40, 8))  # dimensions; and bits
@@ -43,11 +43,11 @@ def students(scale: Scale, datasets: Sequence[str]) -> Study:
     def runs(method, few=True, **of):
         return scale.runs(datasets[0], [method], few=few, **of)
 
-    usual, *larger = dims(scale)
+    larger = dims(scale)[1:]
     groups = {method: runs(method, few=False) for method in ("teacher", *STUDENTS)}
     groups |= {f"{method}, d = {dim}": runs(method, dim=dim) for method in STUDENTS for dim in larger}
-    groups |= {f"{method}, d = {dim}": runs(method, dim=dim) for method in VARIANTS for dim in (usual, larger[0])}
-    groups |= {method: runs(method) for method in ("softmax", "cosine", "sld-warm")}
+    groups |= {method: runs(method) for method in ("softmax", "cosine", "sld-warm", *VARIANTS)}
+    groups |= {f"{method}, d = {larger[0]}": runs(method, dim=larger[0]) for method in VARIANTS}
     return Study(groups | {f"sld-rounded, d = {larger[0]}": runs("sld-rounded", dim=larger[0],
                                                                   settings={"bits": IN_TRAINING})})
 
