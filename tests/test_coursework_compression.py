@@ -2,16 +2,20 @@
 
 import math
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from coursework_helpers import functions, said
+from coursework_helpers import TASKS_OF, functions, said
+from nbformat.v4 import new_notebook
 
 from rkd import compress
 from rkd.coursework.answers import answer
 from rkd.coursework.draws import normal, seeded
-from rkd.coursework.release import solution_copy
+from rkd.coursework.grade import Submission, exercises, grade
+from rkd.coursework.kernel import Limits, Server
+from rkd.coursework.release import SOURCES, graded, solution_copy
 from rkd.rounding import round_rows
 from rkd.study.papers import frontier
 
@@ -166,3 +170,21 @@ def test_stairs_as_the_notebooks(solved):
 def test_the_largest_tensor_is_noted():
     found = answer(lambda x: (x[:, None] * x).sum(), {"x": torch.ones(30)})
     assert found["largest"] == 900 and found["value"] == 900
+
+
+def test_a_submission_is_graded_by_words(tmp_path):
+    """In the process where submissions run, the size of what they make is seen as well."""
+    cells = solution_copy(nbformat.read(SOURCES / "09_bytes.ipynb", as_version=4)).cells
+    made = {graded(cell).get("grade_id"): cell for cell in cells}
+    made["truncated"].source = "import torch\n\ndef truncated(users, items, dim):\n    left, values, right = " \
+        "torch.linalg.svd(users @ items.T)\n    root = values[:dim].sqrt()\n    return left[:, :dim] * root, " \
+        "right[:dim].T * root"
+    made["row_bytes"].source = "def row_bytes(dim, bits):\n    return -(-dim * bits // 8)"
+    nbformat.write(new_notebook(cells=[made[name] for name in TASKS_OF["09_bytes"]]), tmp_path / "ann.ipynb")
+    server = Server()
+    found = grade(Submission.read(tmp_path / "ann.ipynb"), exercises(), Limits(total=120, memory=1024), server)
+    server.stop()
+    reasons = {mark.task: mark.reason for mark in found.marks if mark.reason}
+    assert (found.exercise, found.points, found.possible) == ("09_bytes", 9, 15) and len(reasons) == 2
+    assert "it makes a matrix of 8,100 numbers" in reasons["truncated"]
+    assert "the step's 4 bytes are forgotten" in reasons["row_bytes"]

@@ -6,7 +6,7 @@ Nothing is pickled: values travel as JSON.
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
 
 NO_FUNCTION = "there is no such function"
 
@@ -46,12 +46,12 @@ def answer(function, given: dict, gradient_of: tuple = ()) -> dict:
             "largest": made.numel}
 
 
-class Largest(TorchDispatchMode):
-    """Notes the size of the largest tensor that any operation returns."""
+class Largest(TorchFunctionMode):
+    """Notes the size of the largest tensor that any function of torch returns."""
 
     numel = 0
 
-    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+    def __torch_function__(self, function, types, arguments=(), keywords=None):
         found = function(*arguments, **keywords or {})
         for x in found if isinstance(found, (tuple, list)) else [found]:
             if isinstance(x, Tensor):
