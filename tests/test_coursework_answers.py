@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from coursework_helpers import TASKS_OF, functions, said
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import cosine_similarity, logsigmoid
 
 from rkd.coursework import TASKS
 from rkd.coursework.release import solution_copy
@@ -169,7 +169,8 @@ def pair_loop(detach=True, sign=-1):
         total = 0
         for a, b, c in zip(u, i, j):
             before = a @ b - a @ c
-            after = (a @ map_users) @ (b @ map_items) - (a @ map_users) @ (c @ map_items)
+            p, q, r = a @ map_users, b @ map_items, c @ map_items
+            after = p @ q / p.norm() / q.norm() - p @ r / p.norm() / r.norm()
             total = total + torch.clamp(sign * after * before, min=0)
         return total / len(u)
     return wrong
@@ -314,7 +315,11 @@ WRONG = [  # task, answer, words
     ("pair_penalty", pair_loop(sign=1), "the sign is turned"),
     ("pair_penalty", lambda u, i, j, a, b: pair_loop()(u, i, j, a.detach(), b), "gradient of map_users is not"),
     ("pair_penalty", lambda u, i, j, a, b: torch.clamp(
-        -((u @ a) * ((i - j) @ b)).sum(1) * (u * (i - j)).sum(1).detach(), min=0).mean(), "by way of after"),
+        (cosine_similarity(u @ a, j @ b) - cosine_similarity(u @ a, i @ b)) * (u * (i - j)).sum(1).detach(),
+        min=0).mean(), "by way of after"),
+    ("pair_penalty", lambda u, i, j, a, b: torch.clamp(
+        -((u.detach() @ a) * ((i - j).detach() @ b)).sum(1) * (u * (i - j)).sum(1).detach(), min=0).mean(),
+     "after is made of inner products"),
     ("list_penalty", list_by_exp(lambda before: before), "a gradient is let into the student"),
     ("list_penalty", list_by_exp(lambda before: before.detach()), "the softmax overflows"),
     ("list_penalty", lambda b, a, tau: torch.nn.functional.kl_div(
@@ -356,11 +361,17 @@ def test_ten_wrong_answers_for_every_exercise():
 
 
 def in_lists(value):
-    return [in_lists(x) for x in value] if isinstance(value, tuple) else value.tolist()
+    return [in_lists(x) for x in value] if isinstance(value, tuple) else torch.as_tensor(value).tolist()
 
 
 def in_arrays(value):
-    return tuple(map(in_arrays, value)) if isinstance(value, tuple) else value.detach().numpy()
+    return tuple(map(in_arrays, value)) if isinstance(value, tuple) else torch.as_tensor(value).detach().numpy()
+
+
+def stacked(value):
+    """Several tensors of one shape as one; anything else in a tuple more."""
+    same = isinstance(value, tuple) and len({x.shape for x in value}) == 1
+    return torch.stack(value) if same else value if isinstance(value, tuple) else (value,)
 
 
 @pytest.mark.parametrize("exercise", TASKS_OF)
@@ -369,8 +380,8 @@ def test_right_answers_in_another_container_pass(exercise):
     it."""
     right = functions(exercise, solution_copy)
     for task in TASKS_OF[exercise]:
-        forms = [lambda x: x[None] if isinstance(x, torch.Tensor) else torch.stack(x),
-                 lambda x: list(x) if isinstance(x, tuple) or x.dim() else [x]]
+        forms = [lambda x: x[None] if isinstance(x, torch.Tensor) else stacked(x),
+                 lambda x: list(x) if isinstance(x, tuple) or isinstance(x, torch.Tensor) and x.dim() else [x]]
         forms += [] if TASKS[task].gradient_of else [in_lists, in_arrays]
         for change in forms:
             assert said(task, lambda *given, f=right[task], change=change: change(f(*given))) == "", task

@@ -6,6 +6,7 @@ Nothing is pickled: values travel as JSON.
 import numpy as np
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 NO_FUNCTION = "there is no such function"
 
@@ -17,7 +18,8 @@ def answer(function, given: dict, gradient_of: tuple = ()) -> dict:
     gradient_of : arguments for which the gradient of the value's sum is wanted.
 
     Returns {"value": …, "gradient": {argument: tensor or None}, "changed": [arguments changed in place], "undrawn":
-    whether there is a generator of which nothing was drawn}, or {"error": [name, message]} where the function raises.
+    whether there is a generator of which nothing was drawn, "largest": how many numbers the largest tensor has that the
+    function made (with torch: NumPy's are not seen)}, or {"error": [name, message]} where the function raises.
     """
     if not callable(function):
         return {"error": ["NameError", NO_FUNCTION]}
@@ -29,7 +31,7 @@ def answer(function, given: dict, gradient_of: tuple = ()) -> dict:
     for name in gradient_of:
         arguments[name].requires_grad_()
     try:
-        with torch.enable_grad():
+        with torch.enable_grad(), Largest() as made:
             value = function(*arguments.values())
             parts = [x.sum() for x in (value if isinstance(value, (list, tuple)) else [value])
                      if isinstance(x, Tensor) and x.requires_grad]
@@ -40,7 +42,21 @@ def answer(function, given: dict, gradient_of: tuple = ()) -> dict:
         return {"error": [type(error).__name__, str(error)[:500]]}
     changed = [name for name, x in given.items() if isinstance(x, Tensor) and not same(arguments[name].detach(), x)]
     undrawn = generator is not None and torch.equal(generator.get_state(), before)
-    return {"value": plain(value), "gradient": plain(gradient), "changed": changed, "undrawn": undrawn}
+    return {"value": plain(value), "gradient": plain(gradient), "changed": changed, "undrawn": undrawn,
+            "largest": made.numel}
+
+
+class Largest(TorchFunctionMode):
+    """Notes the size of the largest tensor that any function of torch returns."""
+
+    numel = 0
+
+    def __torch_function__(self, function, types, arguments=(), keywords=None):
+        found = function(*arguments, **keywords or {})
+        for x in found if isinstance(found, (tuple, list)) else [found]:
+            if isinstance(x, Tensor):
+                self.numel = max(self.numel, x.numel())
+        return found
 
 
 def same(a: Tensor, b: Tensor) -> bool:

@@ -3,6 +3,7 @@
 from .answers import answer
 from .bias import TASKS as BIAS
 from .bpr import TASKS as BPR
+from .compression import TASKS as COMPRESSION
 from .consistency import TASKS as CONSISTENCY
 from .labels import TASKS as LABELS
 from .metrics import TASKS as METRICS
@@ -11,7 +12,8 @@ from .own import TASKS as OWN
 from .stratified import TASKS as STRATIFIED
 from .task import Task, Wrong
 
-TASKS: dict[str, Task] = BPR | METRICS | BIAS | STRATIFIED | NEIGHBOURS | CONSISTENCY | LABELS | OWN
+TASKS: dict[str, Task] = (BPR | METRICS | BIAS | STRATIFIED | NEIGHBOURS | CONSISTENCY | LABELS | OWN
+                          | COMPRESSION)
 
 
 def check(name: str, function, hidden: bool = False) -> None:

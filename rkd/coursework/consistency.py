@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from .draws import normal
 from .task import formula
@@ -26,17 +27,29 @@ def _pairs(scores):
 
 
 def pair_penalty(u: Tensor, i: Tensor, j: Tensor, map_users: Tensor, map_items: Tensor) -> Tensor:
-    """mean max(0, −after · before): before = ⟨u, i⟩ − ⟨u, j⟩, after the same of u map_users, i map_items, j map_items;
-    embeddings [B, d_s], taken as given, maps [d_s, d_t] → a scalar."""
+    """mean max(0, −after · before): before = ⟨u, i⟩ − ⟨u, j⟩, after = cos(u map_users, i map_items) − cos(u map_users,
+    j map_items); embeddings [B, d_s], taken as given, maps [d_s, d_t] → a scalar."""
     return _penalty(u.detach(), i.detach(), j.detach(), map_users, map_items)
 
 
 def _penalty(u, i, j, map_users, map_items, cost=lambda before, after: (-before * after).relu()):
-    return cost(_margin(u, i, j), _margin(u @ map_users, i @ map_items, j @ map_items)).mean()
+    return cost(_margin(u, i, j), _cosines(u @ map_users, i @ map_items, j @ map_items)).mean()
 
 
 def _margin(u, i, j):
     return (u * (i - j)).sum(1)
+
+
+def _cosines(u, i, j):
+    return _margin(normalize(u), normalize(i), normalize(j))
+
+
+def _other_scores(before=_margin, after=_cosines):
+    """The same, with other differences of scores."""
+    def wrong(u, i, j, a, b):
+        u, i, j = u.detach(), i.detach(), j.detach()
+        return (-before(u, i, j) * after(u @ a, i @ b, j @ b)).relu().mean()
+    return wrong
 
 
 def _other_cost(cost):
@@ -81,10 +94,18 @@ TURNED_MISTAKES = {
 PAIR_MISTAKES = {
     "a gradient is let into the student: these two terms train the projectors alone (detach the embeddings)": _penalty,
     "a gradient is let into the student by way of after: detach the embeddings there as well":
-        lambda u, i, j, a, b: (-_margin(u, i, j).detach() * _margin(u @ a, i @ b, j @ b)).relu().mean(),
+        lambda u, i, j, a, b: (-_margin(u, i, j).detach() * _cosines(u @ a, i @ b, j @ b)).relu().mean(),
     "a gradient is let into the student by way of before: detach it":
-        lambda u, i, j, a, b: (-_margin(u, i, j) * _margin(
+        lambda u, i, j, a, b: (-_margin(u, i, j) * _cosines(
             u.detach() @ a, i.detach() @ b, j.detach() @ b)).relu().mean(),
+    "after is made of inner products; cosines are asked for": _other_scores(after=_margin),
+    "the user's projection is not divided by its length: a cosine divides by both":
+        _other_scores(after=lambda u, i, j: _margin(u, normalize(i), normalize(j))),
+    "the items' projections are not divided by their lengths: a cosine divides by both":
+        _other_scores(after=lambda u, i, j: _margin(normalize(u), i, j)),
+    "before is made of cosines; the student's own scores are inner products": _other_scores(before=_cosines),
+    "it is the cosine with the difference of the items; the difference of two cosines is asked for":
+        _other_scores(after=lambda u, i, j: (normalize(u) * normalize(i - j)).sum(1)),
     "it punishes preferences that are kept: the sign is turned": _other_cost(lambda b, a: (b * a).relu()),
     "max(0, ·) is missing: pairs that are kept earn a reward without end": _other_cost(lambda b, a: -b * a),
     "it is the sum over the pairs; the mean is asked for": lambda u, *rest: pair_penalty(u, *rest) * len(u),

@@ -76,12 +76,12 @@ def formula(right: Callable, mistakes: dict[str, Callable], words: Callable | No
     def judge(found, given):
         expected = answer(right, given, gradient_of)
         found = found | {"value": shaped(found["value"], expected["value"])}
-        if close(found, expected):
+        if all(close(found[part], expected[part]) for part in ("value", "gradient")):
             return None
         compared = ["value"] if not close(found["value"], expected["value"]) else ["value", "gradient"]
         for said, wrong in mistakes.items():
             theirs = answer(wrong, given, gradient_of)
-            if "value" in theirs and all(close(found[part], theirs[part]) for part in compared):
+            if "value" in theirs and all(close(shaped(found[part], theirs[part]), theirs[part]) for part in compared):
                 return said
         return (differs(found["value"], expected["value"], words and partial(words, given=given))
                 or next(f"the value is right, the gradient of {name} is not" for name in gradient_of
