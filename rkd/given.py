@@ -91,8 +91,8 @@ class Given(Model):
                 raise ValueError(f"the {role}'s factors of {len(ids)} {side}s hold NaN or infinity: {side} "
                                  f"{listed(ids.tolist())}. Give them rows of numbers (zeros, say)")
         if overflow(*self._factors):
-            largest = " and ".join(f"{largest(table):.0e}" for table in self._factors)
-            raise ValueError(f"the {role}'s scores overflow, with factors up to {largest}: divide them by a constant")
+            up_to = " and ".join(f"{largest(table):.0e}" for table in self._factors)
+            raise ValueError(f"the {role}'s scores overflow, with factors up to {up_to}: divide them by a constant")
 
     def to(self, device):
         return self._changed(lambda table, _: table.to(device))

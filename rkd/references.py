@@ -1,5 +1,5 @@
-"""Strong models that no gradient trains: EASE, item neighbours, popularity. References for any student, and teachers
-that are no inner product (Lists)."""
+"""Strong models that no gradient trains: EASE, item neighbours, popularity, iALS. References for any student; those
+that are Lists are teachers that are no inner product."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from scipy import linalg, sparse
 
 from .data import Split
 from .given import Given, Lists
-from .limits import FROM_0, FROM_1, check
+from .limits import ABOVE_0, FROM_0, FROM_1, check
 
 BLOCK = 512  # users whose scores are made at once
 
@@ -60,6 +60,27 @@ def item_knn(split: Split, k: int = 100, shrink: float = 10.0, depth: int = 500)
     kept = order[place < k]
     nearest = sparse.csr_array((both.data[kept], (both.indices[kept], items[kept])), shape=both.shape)
     return ranked(split, lambda rows: (x[rows] @ nearest).toarray(), depth)
+
+
+def ials(split: Split, dim: int, l2: float = 10.0, alpha: float = 4.0, iterations: int = 15, seed: int = 0) -> Given:
+    """Factors of size ``dim`` that make Σ_ui c_ui (p_ui − ⟨u, i⟩)² + l2 (‖U‖² + ‖V‖²) small: p is 1 and c is alpha for
+    training pairs, p is 0 and c is 1 for all others. By alternating least squares, of the library implicit on one
+    thread: the same for the same seed.                          (iALS: Hu, Koren and Volinsky, ICDM 2008; no teacher)
+
+    Raises ValueError where dim or iterations is below 1, l2 below 0 or alpha not above 0, ImportError without implicit.
+    """
+    for name, value, limit in (("dim", dim, FROM_1), ("l2", l2, FROM_0), ("alpha", alpha, ABOVE_0),
+                               ("iterations", iterations, FROM_1)):
+        check(name, value, limit)
+    try:
+        from implicit.cpu.als import AlternatingLeastSquares
+        from threadpoolctl import threadpool_limits  # of implicit's own requirements
+    except ImportError:
+        raise ImportError("iALS needs implicit: pip install implicit") from None
+    with threadpool_limits(1, "blas"):
+        model = AlternatingLeastSquares(dim, l2, alpha, iterations=iterations, num_threads=1, random_state=seed)
+        model.fit(sparse.csr_matrix(matrix(split)), show_progress=False)
+    return Given((model.user_factors, model.item_factors)).to(split.train.users.device)
 
 
 def matrix(split: Split) -> sparse.csr_array:

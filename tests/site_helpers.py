@@ -13,11 +13,13 @@ from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlparse
 
 import nbformat
+import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from records_helpers import recorded_in
 
-from rkd.study.papers import mkd, unkd
+from rkd.study.papers import frontier, mkd, unkd
+from rkd.study.papers.frontier import Point
 from rkd.study.scales import SCALES, Scale
 from rkd.study.site.build import build
 
@@ -37,6 +39,15 @@ def groups_of() -> dict:
     """The recorded groups of the two studies that have sliders."""
     every = unkd.ablations(SCALE, SCALE.datasets).groups | mkd.sld(SCALE, SCALE.datasets).groups
     return {label: runs for label, runs in every.items() if label in LABELS or label.startswith(SWEPT)}
+
+
+def sizes_table() -> pd.DataFrame:
+    """Notebook 9's table, of points made by hand: of two students the larger is no better, of two cuts it is."""
+    made = [("SLD", "distilled", 40, 0.3), ("SLD, 4 bits", "distilled, rounded", 9.5, 0.3),
+            ("cut to 10", "cut", 40, 0.2), ("cut to 5", "cut", 20, 0.1), ("iALS", "no teacher", 40, 0.25)]
+    return frontier.table(Point(label, kind, n_bytes, 0.0, {
+        metric: pd.DataFrame([[value], [value + 0.02]]) for metric in frontier.METRICS})
+        for label, kind, n_bytes, value in made)
 
 
 def write_notebooks(folder: Path) -> None:
@@ -73,9 +84,7 @@ def site(tmp_path_factory):
     scale.mkdir(parents=True)
     records.rename(scale / "records")
     (scale / "scorecard.csv").write_text("\n".join(SCORECARD) + "\n")
-    (scale / "bytes-synthetic.csv").write_text("way,dim,bits,bytes,metric,mean,low,high\n" + "".join(
-        f"{way},{dim},{bits},{dim * bits * 50},{metric},{0.1 + dim / 100 + bits / 1000},,\n" for way, bits in (
-            ("as trained", 32), ("rounded", 4)) for dim in (5, 10, 20) for metric in ("recall@10", "ndcg@10")))
+    (scale / "bytes.csv").write_text(sizes_table().rename_axis("model").assign(dataset="synthetic").to_csv())
     write_notebooks(made / "notebooks")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(SCALES, "smoke", SCALE)

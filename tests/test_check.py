@@ -33,9 +33,9 @@ def study(tmp_path):
     put_notebook(tmp_path / "notebooks" / "01_a.ipynb", "The teacher has 0.223.")
     (tmp_path / "README.md").write_text("# A\n\nThe student has 0.208.\n")
 
-    def run(capsys):
+    def run(capsys, *more):
         status = main(["--root", str(tmp_path), "--against", str(tmp_path / "committed"),
-                       "--figures", str(tmp_path / "regenerated")])
+                       "--figures", str(tmp_path / "regenerated"), *more])
         return status, capsys.readouterr().out.splitlines()
 
     return run
@@ -121,6 +121,17 @@ def test_what_follows_from_means_and_spreads_is_let_through_elsewhere():
     assert [line.split(":")[0] for line in compare(*pinned, {"": 0.01})] == ["RD, verdict", "RD, smallest"]
 
 
+def test_rows_of_other_libraries_may_move_within_the_spread():
+    """Whatever instructions rkd's own have."""
+    where = {"data": {"a": {"instructions": "avx2"}}, "seeds": [0, 1]}
+    old, near, far = (Table("bytes", ["model", "ndcg@10"], {
+        (model,): {"model": model, "ndcg@10": value} for model in ("iALS, 4 bits", "PQ, 20 bytes", "SLD")}, where)
+        for value in ("0.4000", "0.4010", "0.9000"))
+    spreads = {"ndcg@10": 0.002, "": 0.0}
+    assert [line.split(",")[0] for line in compare(old, near, spreads)] == ["SLD"]
+    assert [line.split(",")[0] for line in compare(old, far, spreads)] == ["iALS", "PQ", "SLD"]
+
+
 def test_rows_of_time_are_not_compared():
     where = {"data": {"a": {"instructions": "avx2"}}}
     old, new = (Table("t", ["claim", "difference"], {("its cost",): {"claim": "its cost", "difference": cost}, ("b",): {
@@ -182,6 +193,16 @@ def test_files_must_be_the_same(study, tmp_path, capsys):
     folder = f"{tmp_path}/regenerated"
     assert study(capsys) == (1, [f"{folder}/new.csv is not among the committed tables",
                                  f"{folder}/tests.csv is missing", "check: 2 faults"])
+
+
+def test_a_table_that_needs_models_may_be_missing_where_that_is_said(study, tmp_path, capsys):
+    """It, and no other; one that is there is compared."""
+    assert study(capsys, "--without", "tests")[0] == 0
+    change(tmp_path, "-0.0118", "-0.9", name="tests")
+    assert study(capsys, "--without", "tests")[1][-1] == "check: 1 fault"
+    (tmp_path / "regenerated" / "tests.csv").unlink()
+    assert study(capsys, "--without", "other")[1] == [f"{tmp_path}/regenerated/tests.csv is missing", "check: 1 fault"]
+    assert study(capsys, "--without", "other", "tests")[0] == 0
 
 
 def test_times_are_left_out(study, tmp_path, capsys):

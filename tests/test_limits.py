@@ -16,7 +16,8 @@ SPLIT = random_interactions().split("unkd")
 SETTINGS = [(name, setting) for name, method in METHODS.items() for setting in method.settings()]
 # a limit's words → values outside
 OUTSIDE = {"above 0": [0, -1], "0 or more": [-1], "at least 1": [0, -1], "between 0 and 1": [-0.1, 1.1],
-           "from 0 to below 1": [-0.1, 1.0], "above 0 and at most 1": [0.0, 1.1], "a finite number": []}
+           "from 0 to below 1": [-0.1, 1.0], "above 0 and at most 1": [0.0, 1.1], "a finite number": [],
+           "from 2 to 8": [1, 9]}
 
 
 def wrong(name, setting) -> list:

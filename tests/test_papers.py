@@ -4,6 +4,7 @@ import inspect
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib import pyplot
 from matplotlib.figure import Figure
@@ -12,6 +13,7 @@ from study_helpers import all_results, result, study_of
 
 from rkd import METHODS, OnLists, Run
 from rkd.study import tables
+from rkd.study.figures import looks
 from rkd.study.papers import both, mkd, unkd
 from rkd.study.scales import SCALES
 from rkd.study.study import MARK, Study
@@ -40,11 +42,12 @@ class Own(OnLists):
 
 def test_unkds_ablations_hold_its_sweeps_and_second_choices():
     study = unkd.ablations(SCALES["laptop"], ("ml-100k",))
-    tuned, few = study.groups["unkd"], SCALES["laptop"].few
+    tuned = study.groups["unkd"]
     assert [dict(run.settings)["groups"] for k in unkd.GROUPS for run in study.groups[f"K = {k}"][:1]] == [*range(1, 9)]
     setting = dict(tuned[0].settings)
     for label in (f"K = {setting['groups']}", "λ × 1", f"μ = {setting['mu']}"):
-        assert study.groups[label] == tuned[:len(few)]
+        assert study.groups[label] == tuned
+    assert [run.seed for run in study.groups["K = 1"]] == [*range(5)]  # what groups are compared with
     assert [run.weight / tuned[0].weight for label in ("λ × 0.25", "λ × 4") for run in study.groups[label]] == (
         [0.25] * 3 + [4] * 3)
     check_second_choices(study, (*unkd.COMPARED[1:], "rrd"))
@@ -59,12 +62,24 @@ def check_second_choices(study, methods):
     assert [label for label in study.groups if label.endswith(", tail")]
 
 
+def test_what_stands_in_a_study_twice_has_one_result():
+    """What has the same settings under two labels has the same seeds under both."""
+    scale, first = SCALES["laptop"], ("ml-100k",)
+    for study in (unkd.ablations, both.head_to_head, mkd.nkd, mkd.cpd, mkd.sld, mkd.mkd):
+        seeds = {}
+        for label, group in study(scale, first).groups.items():
+            seeds.setdefault(replace(group[0], seed=0), {})[label] = tuple(run.seed for run in group)
+        assert all(len(set(of.values())) == 1 for of in seeds.values()), seeds
+
+
 def test_debiased_teachers_students_are_also_given_the_plain_teachers_settings():
     """All is the same but the method, and with it the teacher."""
     groups = unkd.ablations(SCALES["laptop"], ("ml-100k",)).groups
     for label, method, theirs in (("pd-cd, CD's settings", "pd-cd", "cd"), ("pd-htd, HTD's settings", "pd-htd", "htd")):
-        assert [replace(run, method=theirs) for run in groups[label]] == groups[theirs]
-        assert {(run.method, run.teacher.method) for run in groups[label]} == {(method, "pd")}
+        matched = groups.get(label, groups[method])  # left out where these were chosen for both
+        assert (label in groups) == (matched != groups[method])
+        assert [replace(run, method=theirs) for run in matched] == groups[theirs]
+        assert {(run.method, run.teacher.method) for run in matched} == {(method, "pd")}
 
 
 def test_de_rrds_faults_one_by_one_and_all():
@@ -263,6 +278,17 @@ def test_mixing_draws_points_neighbours_and_mixtures():
         assert axis.get_xlim()[1] < 5  # cut to what is near
         assert axis.get_xlabel() == "first direction (25% of the variance)"
     assert figure.axes[0].get_ylabel() == "second direction (12%)"
+
+
+def test_deciles_are_drawn_side_by_side_in_the_looks_given():
+    frame = pd.DataFrame({"mean": [0.4, 0.1, 0.5, 0.2], "low": [0.3, 0.0, 0.4, 0.1], "high": [0.5, 0.2, 0.6, 0.3]},
+                         index=pd.MultiIndex.from_product([["none", "unkd"], [1, 2]]))
+    axis = both.decile_panels({"Recall": frame}, like := looks(["Teacher", "UnKD", "Student"])).axes[0]
+    for bars, name, shift, means in zip(axis.containers, ("Student", "UnKD"), (-0.25, 0.25), ([0.4, 0.1], [0.5, 0.2])):
+        line = bars.lines[0]
+        assert bars.get_label() == name and (line.get_marker(), line.get_color()) == like[name]
+        assert line.get_xdata().tolist() == [1 + shift, 2 + shift] and line.get_ydata().tolist() == means
+    assert axis.get_ylabel() == "Recall"
 
 
 def test_every_drawing_is_drawn_here():

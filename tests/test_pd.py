@@ -105,8 +105,9 @@ def test_the_distillation_is_the_base_methods(world, method, base, device):
 
 def test_settings_and_teachers_by_name(untuned):
     assert PDCD.settings() == CD.settings() and PDHTD.settings() == HTD.settings()
+    alone = dict.fromkeys(("teacher", "pd", "none", "softmax", "cosine"))
     assert {name: method.taught_by for name, method in METHODS.items()} == \
-        dict.fromkeys(METHODS, "teacher") | {"pd-cd": "pd", "pd-htd": "pd"} | dict.fromkeys(("teacher", "pd", "none"))
+        dict.fromkeys(METHODS, "teacher") | {"pd-cd": "pd", "pd-htd": "pd"} | alone
     assert [name for name, method in METHODS.items() if method.teaches] == ["teacher", "pd"]
     split = synthetic.world(30, 40, n_train=8).split
     models = [distill(MF(split, 6, seed=1), split, name, dim=3, weight=1.0, lr=1e-2, l2=1e-2, epochs=3, temperature=1.0,

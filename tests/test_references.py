@@ -1,11 +1,14 @@
-"""EASE against the regressions that it solves, item neighbours against loops, and what both promise of lists."""
+"""EASE against the regressions that it solves, item neighbours against loops, and what both promise of lists; iALS
+against its objective."""
+
+import sys
 
 import numpy as np
 import pytest
 import torch
 
 import rkd
-from rkd.references import ease, item_knn, matrix, popularity
+from rkd.references import ease, ials, item_knn, matrix, popularity
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +63,31 @@ def test_popularity_ranks_by_the_number_of_users(split, x):
         assert sorted(counts[items], reverse=True) == list(counts[items]) == sorted(counts, reverse=True)[:5]
 
 
+def test_ials_ends_where_its_objective_is_flat(split, x):
+    """No factor's gradient of the dense sum is left, of factors that are not nothing."""
+    pytest.importorskip("implicit")
+    l2, alpha = 3.0, 5.0
+    u, v = (table.double().requires_grad_() for table in ials(split, 4, l2, alpha, iterations=300).factors())
+    p = torch.from_numpy(x)
+    c = torch.where(p > 0, alpha, 1.0)
+    (c * (p - u @ v.T) ** 2).sum().backward()
+    for table in (u, v):
+        assert table.abs().max() > 0.1
+        torch.testing.assert_close(table.grad, -2 * l2 * table.detach(), rtol=0, atol=2e-3)
+
+
+def test_ials_is_the_same_for_the_same_seed(split):
+    pytest.importorskip("implicit")
+    first, again, other = (ials(split, 4, iterations=3, seed=seed).factors() for seed in (0, 0, 1))
+    assert all(map(torch.equal, first, again)) and not torch.equal(first[0], other[0])
+
+
+def test_without_implicit_ials_says_what_to_install(split, monkeypatch):
+    monkeypatch.setitem(sys.modules, "implicit.cpu.als", None)
+    with pytest.raises(ImportError, match="^iALS needs implicit: pip install implicit$"):
+        ials(split, 4)
+
+
 def test_they_are_above_popularity_and_teach(split):
     floor = rkd.evaluate(popularity(split), split)["ndcg@10"]
     for model in (ease(split), item_knn(split)):
@@ -80,7 +108,9 @@ def test_users_with_few_unseen_items_have_short_lists():
 @pytest.mark.parametrize("made, words", [
     (lambda s: ease(s, 0.0), "l2 must be above 0"), (lambda s: ease(s, depth=0), "depth must be at least 1"),
     (lambda s: item_knn(s, 0), "k must be at least 1"),
-    (lambda s: item_knn(s, shrink=-1.0), "shrink must be 0 or more")])
+    (lambda s: item_knn(s, shrink=-1.0), "shrink must be 0 or more"), (lambda s: ials(s, 0), "dim must be at least 1"),
+    (lambda s: ials(s, 4, l2=-1.0), "l2 must be 0 or more"), (lambda s: ials(s, 4, alpha=0.0), "alpha must be above 0"),
+    (lambda s: ials(s, 4, iterations=0), "iterations must be at least 1")])
 def test_settings_out_of_range(split, made, words):
     with pytest.raises(ValueError, match=words):
         made(split)

@@ -12,6 +12,7 @@ from site_helpers import CLAIM, PNG, Elements, broken, site, write_notebooks  # 
 
 from rkd import popular_items
 from rkd.datasets.synthetic import world
+from rkd.study.papers import frontier
 from rkd.study.reproduce import ROOT
 from rkd.study.site import build as building
 from rkd.study.site import examples, results
@@ -193,10 +194,16 @@ def test_pairs_are_of_one_group_and_in_the_teachers_order():
 
 def test_bytes_are_shown_where_they_were_measured(pages, tmp_path):
     rows = data_of(pages, 2)["smoke: synthetic"]
-    assert len(rows) == 12 and rows[0] == {"way": "as trained", "dim": 5, "bits": 32, "bytes": 8000, "low": None,
-                                           "high": None, "metric": "recall@10", "mean": pytest.approx(0.182)}
-    (tmp_path / "bytes-x.csv").write_text("way,dim\na,1\n")
-    with pytest.raises(ValueError, match="bytes-x.csv has no column bits, bytes, metric, mean, low, high"):
+    steps = {way: [(row["model"], row["bytes"]) for row in rows if row["way"] == way and row["metric"] == "ndcg@10"]
+             for way in results.WAYS}
+    assert steps == {"the teacher": [], "distilled": [("SLD, 4 bits", 9.5)], "no teacher": [("iALS", 40)],
+                     "no training": [("cut to 5", 20), ("cut to 10", 40)]}
+    assert {row["metric"] for row in rows} == {*frontier.METRICS} and len(rows) == 2 * 4
+    reach = 12.7062047364 * 0.01  # Student's t of one degree of freedom, 97.5 %; of 0.1 and 0.12
+    row, = (row for row in rows if row["model"] == "cut to 5" and row["metric"] == "ndcg@10")
+    assert (row["mean"], row["low"], row["high"]) == pytest.approx((0.11, 0.11 - reach, 0.11 + reach))
+    (tmp_path / "bytes.csv").write_text("model,kind\na,1\n")
+    with pytest.raises(ValueError, match="bytes.csv has no column dataset, bytes, ndcg@10, ndcg@10 low, ndcg@10 high"):
         results.sizes(tmp_path)
 
 
@@ -206,7 +213,7 @@ def test_bytes_are_shown_where_they_were_measured(pages, tmp_path):
 def sources(site, tmp_path):  # noqa: F811
     """The same figures, without sizes and scorecard, beside one notebook."""
     shutil.copytree(site[0].parent / "figures", tmp_path / "figures")
-    for name in ("bytes-synthetic.csv", "scorecard.csv"):
+    for name in ("bytes.csv", "scorecard.csv"):
         (tmp_path / "figures" / "smoke" / name).unlink()
     write_notebooks(tmp_path / "notebooks")
     return tmp_path

@@ -1,5 +1,5 @@
-"""Students that begin as the truncated teacher, that know they will be rounded, that learn from EASE; and those of
-other losses than BPR, alone."""
+"""Students that begin as the truncated teacher, that know they will be rounded, that learn from EASE or a rounded
+teacher; and those of other losses than BPR, alone."""
 
 import pytest
 import torch
@@ -59,10 +59,24 @@ def test_lightgcn_begins_along_the_teachers_main_directions(split):
     assert torch.allclose(scores(begin(rkd.LightGCN(split, 2), teacher)), u @ i.T, atol=1e-5)
 
 
-def test_the_first_step_is_made_from_there(split, teacher):
+@pytest.mark.parametrize("method", ["sld-warm", "unkd-warm"])
+def test_the_first_step_is_made_from_there(split, teacher, method):
     """With a step of next to nothing the trained student is still the truncated teacher."""
-    fit = distilled(teacher, split, "sld-warm", epochs=1, lr=1e-9)
+    fit = distilled(teacher, split, method, epochs=1, lr=1e-9)
     assert torch.allclose(scores(fit.model), scores(compress.truncate(teacher, 4)), atol=1e-3)
+
+
+def test_from_there_on_the_loss_is_the_methods_own(split, teacher):
+    """Of one that begins as the same student."""
+    batch, losses = Batch(split.train.users[:50], split.train.items[:50], split.train.items[50:100]), []
+    for method in ("unkd-warm", "unkd"):
+        made, student = rkd.METHODS[method](teacher, split, torch.Generator().manual_seed(0)), rkd.MF(split, 4)
+        if method == "unkd":
+            begin(student, teacher)
+        made.parameters(student)
+        made.begin_epoch(student, 1)
+        losses.append(made.loss(student, batch).item())
+    assert losses[0] == losses[1] > 0
 
 
 def test_a_teacher_is_no_smaller(split, teacher):
@@ -106,7 +120,20 @@ def test_its_loss_is_slds_of_the_quantised_student(split, teacher):
     assert gradients[0].any() and torch.allclose(*gradients, atol=1e-7)
 
 
+def test_a_teacher_rounded_before_teaches_as_one_that_was_given_rounded(split, teacher):
+    """The same student to the bit, and another than the teacher's as it is."""
+    settings = {"epochs": 2, "mu": 2.0}  # the first ranks, which rounding to 2 bits changes
+    ours = distilled(teacher, split, "unkd-from-rounded", bits=2, **settings).model
+    same = distilled(compress.quantize(teacher, 2), split, "unkd", **settings).model
+    plain = distilled(teacher, split, "unkd", **settings).model
+    assert torch.equal(ours.table, same.table) and not torch.equal(ours.table, plain.table)
+    assert rkd.METHODS["unkd-from-rounded"].settings()["bits"] == 3
+
+
 def test_bits_that_cannot_be(split, teacher):
+    with pytest.raises(ValueError, match="bits must be from 2 to 8, not 1"):
+        rkd.Run("synthetic", "unkd-from-rounded", settings={"bits": 1})
+
     with pytest.raises(ValueError, match="bits must be from 2 to 8, not 9"):
         distilled(teacher, split, "sld-rounded", epochs=1, bits=9)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import pyplot
+from matplotlib.collections import PathCollection
 from runs_helpers import files, tiny
 from scipy.stats import ttest_1samp, ttest_rel
 from study_helpers import all_results, result, study_of
@@ -193,9 +194,10 @@ def test_sweeps_of_groups_by_hand():
 
 def test_what_a_run_was_given(untuned):
     """The searched settings and those that are not as by default."""
-    run = Run("synthetic", "cd", lr=0.02, l2=0.003, weight=0.5, settings={"t1": 4.0, "refresh": 3})
-    assert as_tuned(run) == "CD as tuned: lr=0.02, l2=0.003, λ=0.5, guide=student, refresh=3, t1=4.0, temperature=20.0"
-    assert as_tuned(Run("synthetic", lr=0.02, l2=0.003)) == "Student as tuned: lr=0.02, l2=0.003"
+    run = Run("synthetic", "cd", lr=0.02, l2=0.003, weight=0.5, batch_size=512, settings={"t1": 4.0, "refresh": 3})
+    assert as_tuned(run) == ("CD as tuned: lr=0.02, l2=0.003, batch=512, λ=0.5, guide=student, refresh=3, t1=4.0, "
+                             "temperature=20.0")
+    assert as_tuned(Run("synthetic", lr=0.02, l2=0.003)) == "Student as tuned: lr=0.02, l2=0.003, batch=2048"
 
 
 # --------------------------------------------------------------------------------------------------------------- tables
@@ -354,17 +356,26 @@ def test_the_front_leaves_teachers_out():
 
 
 def test_the_plane_draws_points_names_and_front():
-    """Teachers are drawn but not on the front, which is stairs; the two points of a are joined, and named once."""
+    """Teachers are drawn but not on the front, which is stairs; the two points of a are joined, and named once; they
+    look alike, but the second is hollow."""
     points = PLANE.copy()
     for metric, reach in (("recall@10", 0.01), ("unpopular/recall@10", 0.02)):
         points[f"{metric} low"], points[f"{metric} high"] = points[metric] - reach, points[metric] + reach
     axis = figures.plane(points).axes[0]
-    assert axis.collections[0].get_offsets().tolist() == points[["recall@10", "unpopular/recall@10"]].values.tolist()
+    dots = [part for part in axis.collections if isinstance(part, PathCollection)]
+    assert [dot.get_offsets().tolist()[0] for dot in dots] == points[
+        ["recall@10", "unpopular/recall@10"]].values.tolist()
+    colours = [dot.get_edgecolor().tolist() for dot in dots]
+    assert colours[1] == colours[4] and len(set(map(str, colours))) == 4
+    assert [dot.get_facecolor().tolist()[0][:3] == [1, 1, 1] for dot in dots] == [False] * 4 + [True]
     lines = {line.get_drawstyle(): line.get_xydata().tolist() for line in axis.lines if len(line.get_xydata()) > 1}
     assert lines == {"steps-pre": [[0.1, 0.4], [0.15, 0.35], [0.2, 0.3]], "default": [[0.2, 0.3], [0.15, 0.35]]}
-    assert [text.get_text() for text in axis.texts if text.get_text()] == ["t", "a", "b", "c"]
+    assert sorted(text.get_text() for text in axis.texts if text.get_text()) == ["a", "b", "c", "t"]
     assert [text.get_text() for text in axis.get_legend().get_texts()] == ["teacher", "tuned", "ours", "tail"]
     across, up = axis.containers[0].lines[2]
+    only = figures.plane(points, figures.looks(["a", "elsewhere"])).axes[0]  # what has no look is a grey dot
+    greys = [part.get_edgecolor().tolist()[0][:3] for part in only.collections if isinstance(part, PathCollection)]
+    assert [grey == pytest.approx([0.502] * 3, abs=1e-3) for grey in greys] == [True, False, True, True, False]
     np.testing.assert_allclose(across.get_segments()[1], [[0.19, 0.3], [0.21, 0.3]])
     np.testing.assert_allclose(up.get_segments()[1], [[0.2, 0.28], [0.2, 0.32]])
 
@@ -372,23 +383,33 @@ def test_the_plane_draws_points_names_and_front():
 def test_a_sweep_shows_the_means_it_is_given(results):
     frame = pd.concat([study_of(results[2:4]).tidy().assign(x=1), study_of(results[4:6]).tidy().assign(x=2)])
     level = pd.Series({"recall@10": 0.5, "popular/recall@10": 0.5, "unpopular/recall@10": 0.5})
-    figure = figures.sweep({"K": frame}, {"plain student": level, "teacher": 2 * level})
-    lines = {line.get_label(): line.get_ydata() for line in figure.axes[1].lines}
+    figure = figures.sweep({"K": frame}, {"Student": level, "Teacher": 2 * level, "UnKD": 3 * level})
+    lines = {line.get_label(): line for line in figure.axes[1].lines}
     (bars,) = figure.axes[1].containers[0].lines[2]
     expected = ttest_1samp([0.20, 0.22], 0).confidence_interval()
     np.testing.assert_allclose(bars.get_segments()[0][:, 1], [expected.low, expected.high])
     assert figure.axes[1].containers[0].lines[0].get_ydata().tolist() == pytest.approx([0.21, 0.26])
-    assert lines["plain student"][0] == 0.5 and lines["teacher"][0] == 1
+    assert {name: (lines[name].get_ydata()[0], lines[name].get_linestyle()) for name in figures.references(
+        ["Student", "Teacher", "UnKD"])} == {"Student": (0.5, ":"), "Teacher": (1, "--"), "UnKD": (1.5, "-.")}
     assert [text.get_text() for text in figure.axes[2].get_xticklabels()] == ["1", "2"]
     assert figure.axes[1].containers[0].lines[0].get_xdata().tolist() == [1, 2]
     assert [axis.get_xscale() for axis in figure.axes] == ["linear"] * 3
 
 
+def test_a_line_of_reference_is_the_same_in_every_figure():
+    assert figures.references(["Student", "DE-RRD"]) == {"Student": ":", "DE-RRD": "-."}
+    styles = figures.references(["UnKD", "Teacher", "MKD"])
+    assert styles["Teacher"] == "--" and len(set(styles.values())) == 3
+
+
 def test_a_sweep_over_factors_is_logarithmic(results):
-    frame = pd.concat([study_of(results[2:4]).tidy().assign(x=x) for x in (0.5, 5, 40)])
-    axis = figures.sweep({"λ": frame}, {}, rows={"recall@10": "Recall@10"}).axes[0]
-    assert axis.get_xscale() == "log" and axis.containers[0].lines[0].get_xdata().tolist() == [0.5, 5, 40]
-    assert [text.get_text() for text in axis.get_xticklabels()] == ["0.5", "5", "40"]
+    frame = pd.concat([study_of(results[2:4]).tidy().assign(x=x) for x in (5, 50, 400)])
+    level = pd.Series({"recall@10": 0.5})
+    axis = figures.sweep({"λ": frame}, {"Teacher": level}, rows={"recall@10": "Recall@10"}).axes[0]
+    assert axis.get_xscale() == "log" and axis.containers[0].lines[0].get_xdata().tolist() == [5, 50, 400]
+    low, high = axis.get_xlim()
+    assert low > 2.5 and high < 800  # no empty half
+    assert [text.get_text() for text in axis.get_xticklabels()] == ["5", "50", "400"]
     assert [figures.scale_of(x) for x in ([1, 2, 3, 4], [0, 1, 10], [1, 100])] == ["linear"] * 3
 
 
@@ -404,11 +425,11 @@ def test_a_sweep_shades_what_it_is_told_to(results):
 def test_dots_are_drawn_from_the_top_with_their_bounds():
     """And lines down from those that are named; no bar where a bound is NaN."""
     frame = pd.DataFrame({"mean": [0.2, 0.4], "low": [0.1, np.nan], "high": [0.4, np.nan]}, index=["a", "b"])
-    axis = figures.dots({"Recall@10": frame}, lines=["b"]).axes[0]
+    axis = figures.dots({"Recall@10": frame.rename({"b": "Teacher"})}, lines=["Teacher"]).axes[0]
     points, _, (bars,) = axis.containers[0].lines
     assert points.get_xydata().tolist() == [[0.2, 0], [0.4, 1]] and axis.yaxis_inverted()
     np.testing.assert_allclose(bars.get_segments()[0], [[0.1, 0], [0.4, 0]])
-    assert [text.get_text() for text in axis.get_yticklabels()] == ["a", "b"] and axis.get_xlabel() == "Recall@10"
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["a", "Teacher"] and axis.get_xlabel() == "Recall@10"
     assert [line.get_xdata()[0] for line in axis.lines if line.get_linestyle() == "--"] == [0.4]
 
 
@@ -429,7 +450,18 @@ def test_size_against_quality_draws_each_methods_means_and_intervals(results):
     assert drawn.lines[0].get_ydata().tolist() == pytest.approx([0.105, 0.3])
     expected = ttest_1samp([0.10, 0.11], 0).confidence_interval()
     np.testing.assert_allclose(drawn.lines[2][0].get_segments()[0][:, 1], [expected.low, expected.high])
-    assert [line.get_ydata()[0] for line in axis.lines if line.get_label() == "teacher"] == [0.4]
+    assert [line.get_ydata()[0] for line in axis.lines if line.get_label() == "Teacher"] == [0.4]
+
+
+def test_methods_stand_side_by_side_at_a_size(results):
+    """By the same factor, as the axis is logarithmic."""
+    groups = [study_of(group).tidy() for group in (results[:2], results[2:4])]
+    frame = pd.concat([group.assign(dim=dim) for dim in (5, 10) for group in groups])
+    axis = figures.size_against_quality(frame, pd.Series({"recall@10": 0.4}), {"recall@10": "Recall@10"}).axes[0]
+    one, other = (np.array(bars.lines[0].get_xdata(), float) for bars in axis.containers)
+    np.testing.assert_allclose(other / one, 1.04)
+    np.testing.assert_allclose(one * other, [25, 100])
+    assert [text.get_text() for text in axis.get_xticklabels()] == ["5", "10"]
 
 
 def test_curves_draw_every_results_history():
@@ -444,4 +476,7 @@ def test_curves_draw_every_results_history():
         assert lines[0].get_color() == lines[1].get_color() != lines[2].get_color()
         assert lines[0].get_marker() == lines[1].get_marker() != lines[2].get_marker()
     assert [axis.get_ylabel() for axis in figure.axes] == ["the loss", "x"]
+    like = figures.looks(["MKD", "CD", "two"])
+    line = figures.curves({"cd": [one]}, {"the loss": "loss"}, like).axes[0].lines[0]
+    assert (line.get_marker(), line.get_color()) == like["CD"] != like["MKD"]
     assert [text.get_text() for text in figure.axes[1].get_legend().get_texts()] == ["CD", "two"]

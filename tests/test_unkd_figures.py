@@ -104,7 +104,7 @@ def test_the_plane_is_drawn_around_the_student():
         expected = less.loc[models, [("affinity", "mean"), ("popularity", "mean")]].to_numpy()
         np.testing.assert_allclose(part.get_offsets(), expected)
     legend = axis.get_legend()
-    assert [text.get_text() for text in legend.get_texts()] == ["RD", "CD", "plain student"]
+    assert [text.get_text() for text in legend.get_texts()] == ["RD", "CD", "Student"]
     assert legend.get_title().get_text() == "Teacher: (+0.300, +0.050)"
 
 
@@ -141,6 +141,11 @@ def test_truncated_teachers_and_mean_scores_by_a_singular_value_decomposition():
         expected = evaluate(Given((left[:, :dim] * values[:dim], right[:dim].T)), split_of(run), ks=10)
         for metric in ("recall@10", "aplt@10"):
             assert table.loc[dim, (metric, "mean")] == pytest.approx(expected[metric], abs=1e-6)
+    cut = unkd.cut(found, 2)
+    claims = study_of(teacher=[found], cut=[cut]).claims(("cut", "below", "teacher", "recall@10"))
+    difference = table.loc[2, ("recall@10", "mean")] - found.metrics["recall@10"]
+    assert difference != 0 and claims["difference"].tolist() == pytest.approx([difference], abs=1e-6)
+    assert claims["users"].tolist() == [len(found.by_user["users"])] and cut.run == run
     mean = (users @ items.T).mean(0).numpy()
     np.testing.assert_allclose(unkd.mean_scores(found), mean, rtol=1e-4, atol=1e-6)
     rho = unkd.popularity_correlations(study_of([found])).loc["teacher", "mean"]

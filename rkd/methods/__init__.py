@@ -9,6 +9,7 @@ from .de import DE
 from .de_rrd import DERRD
 from .freqd import FreqD
 from .from_ease import SLDFromEASE
+from .from_rounded import UnKDFromRounded
 from .htd import HTD
 from .ir_rrd import IRRRD
 from .mkd import MKD, StratifiedMKD
@@ -21,14 +22,15 @@ from .rounded import RoundedSLD, StraightThrough
 from .rrd import RRD, RRDTop
 from .sld import SLD, StratifiedSLD
 from .unkd import UnKD
-from .warm import WarmSLD, WarmStart
+from .warm import WarmSLD, WarmStart, WarmUnKD
 
 METHODS: dict[str, type[Method]] = {
     "teacher": Teacher, "pd": DebiasedTeacher, "none": Student, "softmax": SoftmaxStudent, "cosine": CosineStudent,
     "rd": RD, "cd": CD, "de": DE, "rrd": RRD, "rrd-top": RRDTop, "de-rrd": DERRD, "htd": HTD, "pd-cd": PDCD,
     "pd-htd": PDHTD, "unkd": UnKD, "nkd": NKD, "cpd": CPD, "sld": SLD, "mkd": MKD, "stratified-sld": StratifiedSLD,
     "stratified-mkd": StratifiedMKD, "rce-kd": RCEKD, "dcd": DCD, "ir-rrd": IRRRD, "freqd": FreqD,
-    "sld-warm": WarmSLD, "sld-rounded": RoundedSLD, "sld-ease": SLDFromEASE}
+    "sld-warm": WarmSLD, "sld-rounded": RoundedSLD, "sld-ease": SLDFromEASE, "unkd-warm": WarmUnKD,
+    "unkd-from-rounded": UnKDFromRounded}
 
 
 def method_of(method: str | type[Method]) -> type[Method]:

@@ -1,12 +1,14 @@
 """Students that begin as their teacher, truncated to their size."""
 
 import torch
+from torch import Tensor
 
 from ..given import Given
-from ..low_rank import rotate, truncate
+from ..low_rank import factors_of, rotate, truncate
 from ..models import MF, Model
 from .base import Distiller
 from .sld import SLD
+from .unkd import UnKD
 
 
 def begin(student: MF, teacher) -> MF:
@@ -33,14 +35,18 @@ class WarmStart(Distiller):
     ValueError for a teacher without embeddings, or of a smaller size than the student."""
 
     def parameters(self, student):
-        try:
-            begin(student, self.teacher)
-        except ValueError as error:
-            if "embeddings" not in str(error):
-                raise
-            raise ValueError(f"{self.label} learns from a teacher's embeddings, and this teacher has none; RD, CD, "
-                             "RRD, UnKD and SLD learn from lists of scores") from error
+        embeddings_of(self)
+        begin(student, self.teacher)
         return super().parameters(student)
+
+
+def embeddings_of(method: Distiller) -> tuple[Tensor, Tensor]:
+    """The embeddings of a method's teacher, of users and of items. Raises ValueError where it has none."""
+    try:
+        return factors_of(method.teacher)
+    except ValueError as error:
+        raise ValueError(f"{method.label} learns from a teacher's embeddings, and this teacher has none; RD, CD, RRD, "
+                         "UnKD and SLD learn from lists of scores") from error
 
 
 class WarmSLD(WarmStart, SLD):
@@ -48,3 +54,10 @@ class WarmSLD(WarmStart, SLD):
 
     label = "SLD, warm start"
     tuned_as = SLD
+
+
+class WarmUnKD(WarmStart, UnKD):
+    """UnKD of a student that begins as the truncated teacher (WarmStart)."""
+
+    label = "UnKD, warm start"
+    tuned_as = UnKD

@@ -1,25 +1,29 @@
 """The figures, drawn from tidy frames and tensors; each is saved as PNG and SVG with its provenance beside it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from adjustText import adjust_text
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
 from ..methods import label_of
 from ..stats import interval
 from ..store import Result
+from .names import beside
 from .provenance import write_provenance
 from .reproduce import folder
 from .study import Study, named
 
 COLOURS = {"popular": "#d1793c", "unpopular": "#3c78a8"}
 MARKS = "os^DvPX*"  # so that what has a colour is told apart in grey, too
+REFERENCES = {"Teacher": "--", "Student": ":"}  # their lines in every figure, by the names that stand in tables
+OTHERS = ("-.", (0, (6, 1.5, 1, 1.5, 1, 1.5)))  # the lines of whatever else one compares with
+Looks = Mapping[str, tuple[str, tuple]]  # name → its mark and colour
 
 
 def use_style() -> None:
@@ -39,6 +43,17 @@ def save_figure(figure: Figure, name: str, scale: str, results: Iterable[Result]
     figure.savefig(path.with_name(f"{name}.svg"), metadata={"Date": None})
 
 
+def looks(names: Iterable[str]) -> Looks:
+    """A mark and a colour for each name, for figures that are to show it alike."""
+    return dict(zip(names, zip(cycle(MARKS), cycle(sns.color_palette()))))
+
+
+def references(names: Iterable[str]) -> dict[str, str | tuple]:
+    """The line of each name that others are compared with: REFERENCES', and OTHERS in their order."""
+    others = iter(OTHERS)
+    return {name: REFERENCES.get(name) or next(others) for name in names}
+
+
 HALVES = {"recall@10": "Recall@10\nall items", "popular/recall@10": "Recall@10\npopular",
           "unpopular/recall@10": "Recall@10\nunpopular"}
 OVERALL = {"recall@10": "Recall@10", "ndcg@10": "NDCG@10"}
@@ -49,8 +64,8 @@ def sweep(frames: dict[str, pd.DataFrame], levels: dict[str, pd.Series], label: 
     """Metrics (rows) of a method against its settings (a column each), as in UnKD's Figure 6.
 
     frames: name of the setting → tidy frame with a column "x", a result's value of it; the bars are 95 % intervals over
-    seeds, where there are several; levels: name → metric → value, the dashed lines; label: the method's name; spans:
-    name of the setting → {what: (from, to)}, shaded.
+    seeds, where there are several; levels: name → metric → value, the lines of ``references``; label: the method's
+    name; spans: name of the setting → {what: (from, to)}, shaded.
     """
     figure, axes = plt.subplots(len(rows), len(frames), figsize=(3.9 * len(frames), 2.2 * len(rows)), sharey="row",
                                 squeeze=False, sharex="col")
@@ -59,11 +74,14 @@ def sweep(frames: dict[str, pd.DataFrame], levels: dict[str, pd.Series], label: 
             part = frame[frame["metric"] == metric].groupby("x")["value"].apply(interval).unstack()
             axis.errorbar(part.index, part["mean"], part["high"] - part["mean"], marker="o", capsize=3, label=label,
                           color=COLOURS.get(metric.partition("/")[0], "black"))
-            for (name, values), style in zip(levels.items(), ("--", ":")):
-                axis.axhline(values[metric], color="grey", linestyle=style, linewidth=1.3, label=name)
+            for name, style in references(levels).items():
+                axis.axhline(levels[name][metric], color="grey", linestyle=style, linewidth=1.3, label=name)
             for what, (start, end) in (spans or {}).get(setting, {}).items():
                 axis.axvspan(start, end, color="grey", alpha=0.2, linewidth=0, label=what)
             axis.set(xscale=scale_of(part.index), xticks=part.index, xticklabels=[f"{x:g}" for x in part.index])
+            if axis.get_xscale() == "log":  # which by itself would begin below 1, whatever is drawn
+                beyond = (part.index[-1] / part.index[0]) ** 0.05
+                axis.set_xlim(part.index[0] / beyond, part.index[-1] * beyond)
             axis.minorticks_off()
             if column == 0:
                 axis.set_ylabel(title)
@@ -106,33 +124,47 @@ def front(points: pd.DataFrame) -> pd.DataFrame:
     return students[best].sort_values("recall@10")
 
 
-def plane(points: pd.DataFrame) -> Figure:
+def plane(points: pd.DataFrame, of: Looks | None = None) -> Figure:
     """Accuracy against fairness. points: columns name, kind, "recall@10", "unpopular/recall@10", one row per model, and
-    their bounds "recall@10 low", "recall@10 high", …, drawn as bars. A mark for each kind; rows of one name are joined,
-    and named at the first. The ``front`` is stairs, beyond which no student stands."""
-    figure, axis = plt.subplots(figsize=(8.5, 5))
-    sns.scatterplot(points, x="recall@10", y="unpopular/recall@10", hue="kind", style="kind", s=90, ax=axis, zorder=3)
-    best = front(points)
-    axis.step(best["recall@10"], best["unpopular/recall@10"], where="pre", color="black", linewidth=1.4, zorder=1)
-    axis.set(xlabel="Recall@10, all items", ylabel="Recall@10, unpopular items")
-    axis.grid(alpha=0.3)
-    axis.legend(title="", loc="upper left", bbox_to_anchor=(1, 1))
+    their bounds "recall@10 low", "recall@10 high", …, drawn as bars. A name has the mark and colour that it has in
+    ``of``, by default ``looks``, or a grey dot; its further rows are hollow and joined to its first, beside which it
+    stands. The ``front`` is stairs, beyond which no student stands."""
+    figure, axis = plt.subplots(figsize=(9, 4.4 + 0.08 * len(points)))
+    of = of or looks(points["name"].unique())
     x, y = points["recall@10"], points["unpopular/recall@10"]
     across, up = (points[f"{metric} high"] - points[metric] for metric in (x.name, y.name))
-    axis.errorbar(x, y, up, across, fmt="none", ecolor="darkgrey", elinewidth=0.8, zorder=0)
+    axis.errorbar(x, y, up, across, fmt="none", ecolor="lightgrey", elinewidth=0.8, zorder=0)
+    best = front(points)
+    axis.step(best[x.name], best[y.name], where="pre", color="black", linewidth=1.4, zorder=1)
+    first, drawn = ~points.duplicated("name"), {}
+    for row, filled in zip(points.to_dict("records"), first):
+        mark, colour = of.get(row["name"], ("o", "grey"))
+        dot = axis.scatter(row[x.name], row[y.name], 60, marker=mark, color=colour if filled else "white",
+                           edgecolors=colour, linewidths=1.4, zorder=4 if row["name"] in of else 3)
+        drawn.setdefault(row["kind"], []).append((row["name"], dot, filled))
     for _, choices in points.groupby("name", sort=False):
         axis.plot(choices[x.name], choices[y.name], color="grey", linestyle=":", linewidth=1, zorder=1)
-    first = points.drop_duplicates("name")
-    names = [axis.text(*place, name, fontsize=9) for *place, name in zip(first[x.name], first[y.name], first["name"])]
-    # iter_lim, not time: the same each time
-    adjust_text(names, x.to_numpy(), y.to_numpy(), ax=axis, expand=(1.25, 1.6), iter_lim=500,
-                arrowprops={"arrowstyle": "-", "color": "grey", "linewidth": 0.7})
+    axis.set(xlabel="Recall@10, all items", ylabel="Recall@10, unpopular items")
+    axis.grid(alpha=0.3)
+    axis.legend([_of_kind(dots) for dots in drawn.values()], drawn, loc="upper left", bbox_to_anchor=(1, 1))
+    places = np.stack([x, y], 1)
+    beside(axis, points["name"][first].tolist(), places[first], places)
     return figure
 
 
+def _of_kind(dots: list[tuple]):
+    """The legend's mark of a kind: its own where it is of one name, else a dot, as filled as they are."""
+    _, dot, filled = dots[0]
+    if len({name for name, *_ in dots}) == 1:
+        return dot
+    return Line2D([], [], marker="o", linestyle="none", color="dimgrey", markersize=8, markeredgewidth=1.6,
+                  markerfacecolor="dimgrey" if filled else "white")
+
+
 def dots(panels: dict[str, pd.DataFrame], log: bool = False, lines: Iterable[str] = ()) -> Figure:
-    """A dot and its bounds for each row, by name, the first at the top; a panel for each frame, and a line down from
-    the rows named in ``lines``. panels: label of the axis → three columns, the dot's value and its bounds."""
+    """A dot and its bounds for each row, by name, the first at the top; a panel for each frame, and lines down from the
+    rows named in ``lines`` (``references``). panels: label of the axis → three columns, the dot's value and its
+    bounds."""
     height = 0.3 * len(next(iter(panels.values()))) + 1
     figure, axes = plt.subplots(1, len(panels), figsize=(max(6.5, 3.6 * len(panels)), height), sharey=True,
                                 squeeze=False)
@@ -140,7 +172,7 @@ def dots(panels: dict[str, pd.DataFrame], log: bool = False, lines: Iterable[str
         value, low, high = frame.to_numpy().T
         axis.errorbar(value, frame.index, xerr=[value - low, high - value], fmt="o", color="black", ecolor="grey",
                       markersize=5, capsize=3)
-        for name, style in zip(lines, ("--", ":")):
+        for name, style in references(lines).items():
             axis.axvline(value[frame.index.get_loc(name)], color="grey", linestyle=style, linewidth=1, zorder=0)
         axis.set(xlabel=label)
         if log:
@@ -151,13 +183,17 @@ def dots(panels: dict[str, pd.DataFrame], log: bool = False, lines: Iterable[str
     return figure
 
 
-def curves(results: dict[str, list[Result]], panels: dict[str, str | Callable[[dict], float]]) -> Figure:
-    """Values over epochs: a colour and mark for each label, a line for each of its results, a panel for each of
-    ``panels``: the axis' label → a name in the training's history, or a function of its rows."""
+def curves(results: dict[str, list[Result]], panels: dict[str, str | Callable[[dict], float]],
+           of: Looks | None = None) -> Figure:
+    """Values over epochs: a colour and mark for each label (``of`` its name, by default ``looks``), a line for each of
+    its results, a panel for each of ``panels``: the axis' label → a name in the training's history, or a function of
+    its rows."""
+    of = of or looks(map(named, results))
     figure, axes = plt.subplots(1, len(panels), figsize=(1 + 4.2 * len(panels), 3.4), squeeze=False,
                                 layout="constrained")
     for axis, (title, value) in zip(axes[0], panels.items()):
-        for (label, group), mark, colour in zip(results.items(), cycle(MARKS), cycle(sns.color_palette())):
+        for label, group in results.items():
+            mark, colour = of[named(label)]
             for n, result in enumerate(group):
                 values = [row[value] if isinstance(value, str) else value(row) for row in result.history]
                 axis.plot([row["epoch"] for row in result.history], values, color=colour, marker=mark, linewidth=1,
@@ -178,15 +214,20 @@ def searched(curves: dict[str, pd.Series]) -> Figure:
 
 
 def size_against_quality(frame: pd.DataFrame, teacher: pd.Series, rows: dict[str, str] = OVERALL) -> Figure:
-    """Metrics against the student's size, marks and a line per method, the teacher a dashed one; the bars are 95 %
-    intervals over seeds, where there are several. frame: tidy; teacher: metric → value."""
+    """Metrics against the student's size, marks and a line per method, side by side so that bars can be told apart, the
+    teacher's as in ``references``; the bars are 95 % intervals over seeds, where there are several. frame: tidy;
+    teacher: metric → value."""
     figure, axes = plt.subplots(1, len(rows), figsize=(5.2 * len(rows), 3.8), squeeze=False, layout="constrained")
     for axis, (metric, title) in zip(axes[0], rows.items()):
         part = frame[frame["metric"] == metric]
-        for (method, group), mark in zip(part.groupby("method", sort=False), MARKS):
+        methods = part.groupby("method", sort=False)
+        aside = 1.04 ** (np.arange(len(methods)) - (len(methods) - 1) / 2)  # factors, as the axis is logarithmic
+        for (method, group), factor, mark in zip(methods, aside, MARKS):
             of = group.groupby("dim")["value"].apply(interval).unstack()
-            axis.errorbar(of.index, of["mean"], of["high"] - of["mean"], marker=mark, capsize=3, label=label_of(method))
-        axis.axhline(teacher[metric], color="grey", linestyle="--", linewidth=1.3, label="teacher")
+            axis.errorbar(of.index * factor, of["mean"], of["high"] - of["mean"], marker=mark, capsize=3,
+                          label=label_of(method))
+        for name, style in references(["Teacher"]).items():
+            axis.axhline(teacher[metric], color="grey", linestyle=style, linewidth=1.3, label=name)
         dims = sorted(part["dim"].unique())
         axis.set(xscale="log", xticks=dims, xticklabels=[str(d) for d in dims], xlabel="student's dimensions",
                  ylabel=title)

@@ -151,8 +151,8 @@ def _by_place(results: list[Result]) -> dict[tuple[str, str], list[Result]]:
 
 def as_tuned(run: Run) -> str:
     """One line: what a run's method was given, of its settings those that are tuned or not as by default: "NKD as
-    tuned: lr=0.01, l2=0.001, λ=0.1, …"."""
+    tuned: lr=0.01, l2=0.001, batch=8192, λ=0.1, …"."""
     method = method_of(run.method)
-    given = {"lr": run.lr, "l2": run.l2} | ({"λ": run.weight} if run.distils else {})
+    given = {"lr": run.lr, "l2": run.l2, "batch": run.batch_size} | ({"λ": run.weight} if run.distils else {})
     given |= {name: value for name, value in run.settings if name in method.search or value != method.settings()[name]}
     return f"{method.label} as tuned: " + ", ".join(f"{name}={value}" for name, value in given.items())

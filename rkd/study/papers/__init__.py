@@ -9,6 +9,13 @@ from ..scales import Scale
 RIVALS = ("rrd", "rrd-top", "rce-kd", "dcd", "ir-rrd", "freqd")  # methods of neither paper
 
 
+def varied(scale: Scale, dataset: str, method: str, **of) -> list[Run]:
+    """A method as tuned but for what ``of`` says, fields of Run: with few seeds, or with all where that is as tuned, so
+    that what stands in a study twice has one result."""
+    tuned, found = (scale.runs(dataset, [method], **fields) for fields in ({}, of))
+    return tuned if found == tuned else scale.runs(dataset, [method], few=True, **of)
+
+
 def second_choices(scale: Scale, dataset: str, methods: Iterable[str]) -> dict[str, list[Run]]:
     """"METHOD, tail" → runs with few seeds, of the settings that were chosen for the tail (tuned.tuned); of methods for
     which these are not the ones chosen for accuracy."""

@@ -1,19 +1,17 @@
 """UnKD and MKD under one protocol, UnKD's, and both ideas at once: the study of neither paper."""
 
 from collections.abc import Iterable, Sequence
-from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
 from ...stats import interval
-from ..figures import MARKS
+from ..figures import Looks, looks
 from ..scales import Scale
 from ..study import Study, named
-from . import RIVALS, second_choices
+from . import RIVALS, second_choices, varied
 
 COMPARED = ("teacher", "none", "rd", "cd", "de-rrd", "htd", *RIVALS, "unkd", "nkd", "cpd", "sld", "mkd",
             "stratified-sld", "stratified-mkd")
@@ -24,13 +22,11 @@ STRATA, TAUS = range(1, 6), (0.5, 1.0, 2.0)
 
 def head_to_head(scale: Scale, datasets: Sequence[str]) -> Study:
     """Notebook 8: every method with both choices of its settings, strata and temperatures."""
-    def few(method, **of):
-        return scale.runs(datasets[0], [method], few=True, **of)
-
-    groups = {method: scale.runs(datasets[0], [method]) for method in COMPARED}
-    groups |= second_choices(scale, datasets[0], COMPARED[1:])
-    groups |= {f"K = {k}": few("stratified-sld", settings={"groups": k}) for k in STRATA}
-    return Study(groups | {f"τ = {tau}": few("sld", settings={"tau": tau}) for tau in TAUS})
+    first = datasets[0]
+    groups = {method: scale.runs(first, [method]) for method in COMPARED}
+    groups |= second_choices(scale, first, COMPARED[1:])
+    groups |= {f"K = {k}": varied(scale, first, "stratified-sld", settings={"groups": k}) for k in STRATA}
+    return Study(groups | {f"τ = {tau}": varied(scale, first, "sld", settings={"tau": tau}) for tau in TAUS})
 
 
 # ------------------------------------------------------------------------------------------------------------- tables
@@ -61,15 +57,15 @@ def by_decile(study: Study, labels: Iterable[str], less: str | None = None) -> p
 
 # ----------------------------------------------------------------------------------------------------------- drawings
 
-def decile_panels(panels: dict[str, pd.DataFrame]) -> Figure:
-    """``by_decile``, a panel for each frame, a line and a mark for each label, side by side so that bars can be told
-    apart. panels: label of the axis → frame."""
+def decile_panels(panels: dict[str, pd.DataFrame], of: Looks | None = None) -> Figure:
+    """``by_decile``, a panel for each frame, a line and a mark for each label (``of`` its name, by default
+    figures.looks), side by side so that bars can be told apart. panels: label of the axis → frame."""
     figure, axes = plt.subplots(1, len(panels), figsize=(5.4 * len(panels), 3.8), squeeze=False, layout="constrained")
     for axis, (title, frame) in zip(axes[0], panels.items()):
         labels = frame.index.unique(0)
-        shifts = np.linspace(-0.25, 0.25, len(labels))
-        for label, shift, mark, colour in zip(labels, shifts, cycle(MARKS), cycle(sns.color_palette())):
-            part = frame.loc[label]
+        own = of or looks(map(named, labels))
+        for label, shift in zip(labels, np.linspace(-0.25, 0.25, len(labels))):
+            part, (mark, colour) = frame.loc[label], own[named(label)]
             axis.errorbar(part.index + shift, part["mean"], part["high"] - part["mean"], marker=mark, markersize=5,
                           capsize=2, linewidth=1, color=colour, label=named(label))
         axis.set(xticks=range(1, 11), xlabel="tenth of popularity, the most popular first", ylabel=title)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ... import compress, methods
-from ...evaluate import evaluate
+from ...evaluate import evaluate, per_user
 from ...methods import label_of
 from ...models import BACKBONES as MODELS
 from ...run import split_of
@@ -22,7 +22,7 @@ from ...store import Result
 from ..scales import Scale
 from ..study import MARK, Study, named
 from ..tables import mean_std, published
-from . import RIVALS, second_choices
+from . import RIVALS, second_choices, varied
 
 DATASETS = {"ml-1m": "movielens", "citeulike": "citeulike", "apps": "apps"}  # our names of data sets → the paper's
 BACKBONES = {"mf": "bprmf", "lightgcn": "lightgcn"}
@@ -42,7 +42,7 @@ FACTORS = (0.25, 1, 4)  # times a method's weight, in the synthetic worlds
 MATCHED = {"pd-cd, CD's settings": ("pd-cd", "cd"), "pd-htd, HTD's settings": ("pd-htd", "htd")}
 # What UnKD's released code makes of DE-RRD, one by one (methods.DERRD.as_released)
 FAULTS = {"sigmoid": ("sigmoid",), "one draw": ("redraw",), "teacher trained along": ("train_teacher",),
-          "ReLU at the end, T = 10": ("relu", "anneal")}
+          "ReLU at the end, gate never cooled": ("relu", "anneal")}
 RELEASED = "de-rrd, all of these, λ = 1"
 
 
@@ -87,27 +87,30 @@ def comparison_in_worlds(scale: Scale, datasets: Sequence[str]) -> Study:
 
 def ablations(scale: Scale, datasets: Sequence[str]) -> Study:
     """Notebook 3: UnKD's settings one by one and at its authors', debiased teachers, each method's choice for the tail,
-    and DE-RRD as UnKD's released code has it, fault by fault. All but the debiased teachers is on the first data
-    set."""
+    and DE-RRD as UnKD's released code has it, fault by fault. All but the debiased teachers is on the first data set.
+    UnKD without groups, K = 1, has every seed: it is what groups are compared with. Of MATCHED there is only what is
+    not chosen anyway."""
     first = datasets[0]
 
-    def few(method, **of):
-        return scale.runs(first, [method], few=True, **of)
+    def but(method, **of):
+        return varied(scale, first, method, **of)
 
-    unkd, released = few("unkd")[0], methods.DERRD.as_released
+    unkd, released = scale.runs(first, ["unkd"])[0], methods.DERRD.as_released
     groups = bias(scale, datasets).groups
     groups |= {method: [run for name in datasets for run in scale.runs(name, [method])]
                for method in ("unkd", "pd", "pd-cd", "pd-htd", "rrd")}
-    groups |= {label: [replace(run, method=debiased) for run in groups[method]]
-               for label, (debiased, method) in MATCHED.items()}
+    for label, (debiased, method) in MATCHED.items():
+        matched = [replace(run, method=debiased) for run in groups[method]]
+        groups |= {label: matched} if matched != groups[debiased] else {}
     groups |= {AUTHORS: scale.published(first, "unkd")}
-    groups |= {f"K = {k}": few("unkd", settings={"groups": k}) for k in GROUPS}
-    groups |= {f"λ × {factor}": few("unkd", weight=factor * unkd.weight) for factor in FACTORS}
-    groups |= {f"μ = {mu}": few("unkd", settings={"mu": mu}) for mu in sorted({5.0, 20.0, dict(unkd.settings)["mu"]})}
-    groups |= {f"de-rrd, {fault}": few("de-rrd", settings={name: released[name] for name in names})
+    groups |= {f"K = {k}": but("unkd", settings={"groups": k}) for k in GROUPS}
+    groups |= {"K = 1": scale.runs(first, ["unkd"], settings={"groups": 1})}
+    groups |= {f"λ × {factor}": but("unkd", weight=factor * unkd.weight) for factor in FACTORS}
+    groups |= {f"μ = {mu}": but("unkd", settings={"mu": mu}) for mu in sorted({5.0, 20.0, dict(unkd.settings)["mu"]})}
+    groups |= {f"de-rrd, {fault}": but("de-rrd", settings={name: released[name] for name in names})
                for fault, names in FAULTS.items()}
-    groups |= {"de-rrd, all of these": few("de-rrd", settings=released),
-               RELEASED: few("de-rrd", settings=released, weight=1.0)}
+    groups |= {"de-rrd, all of these": but("de-rrd", settings=released),
+               RELEASED: but("de-rrd", settings=released, weight=1.0)}
     return Study(groups | second_choices(scale, first, (*COMPARED[1:], "rrd")))
 
 
@@ -234,11 +237,16 @@ def mean_scores(found: Result) -> np.ndarray:
     return (items @ users.mean(0)).numpy()
 
 
+def cut(teacher: Result, dim: int) -> Result:
+    """A teacher's result were it cut to its first ``dim`` singular terms (compress.truncate), without training."""
+    model, split = compress.truncate(teacher.model, dim), split_of(teacher.run)
+    found = replace(teacher, metrics=evaluate(model, split, ks=10))
+    found.by_user = per_user(model, split, ks=10)  # as a study's claims ask for it
+    return found
+
+
 def truncated(teachers: Sequence[Result], dims: Sequence[int], metrics: Sequence[str]) -> pd.DataFrame:
-    """Teachers cut to their first d singular terms (compress.truncate), without training: rows d, columns (metric,
-    "mean"), (metric, "low"), (metric, "high") over them, as Study.intervals has them of what is trained."""
-    rows = {}
-    for dim in dims:
-        found = pd.DataFrame([evaluate(compress.truncate(r.model, dim), split_of(r.run), ks=10) for r in teachers])
-        rows[dim] = pd.concat({metric: interval(found[metric]) for metric in metrics})
-    return pd.DataFrame(rows).T
+    """Teachers ``cut`` to d dimensions: rows d, columns (metric, "mean"), (metric, "low"), (metric, "high") over them,
+    as Study.intervals has them of what is trained."""
+    return pd.DataFrame({dim: Study({}, {"cut": [cut(r, dim) for r in teachers]}).intervals(metrics).loc["cut"]
+                         for dim in dims}).T

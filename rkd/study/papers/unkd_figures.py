@@ -9,7 +9,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ..figures import COLOURS, MARKS
+from ..figures import COLOURS, MARKS, OTHERS
 from ..study import named
 
 HALF_MARKS = {"popular": "o", "unpopular": "s"}
@@ -18,13 +18,13 @@ KIND_MARKS = {"data": ("D", "white"), "reference": ("s", "lightgrey"), "model": 
 
 def shares(panels: dict[str, pd.DataFrame]) -> Figure:
     """UnKD's Figure 1: the unpopular half's share of held-out items and of lists. panels: title → rows from the top,
-    columns "mean", "low", "high" (a bar where they are known) and "kind", one of KIND_MARKS; the dashed line is at the
-    first row."""
+    columns "mean", "low", "high" (a bar where they are known) and "kind", one of KIND_MARKS; the dash-dotted line
+    is at the first row."""
     rows = max(map(len, panels.values()))
     figure, axes = plt.subplots(1, len(panels), figsize=(6.2 * len(panels), 0.38 * rows + 1.2), squeeze=False,
                                 sharex=True, layout="constrained")
     for axis, (title, table) in zip(axes[0], panels.items()):
-        axis.axvline(table["mean"].iloc[0], color="grey", linestyle="--", linewidth=1, zorder=0)
+        axis.axvline(table["mean"].iloc[0], color="grey", linestyle=OTHERS[0], linewidth=1, zorder=0)
         for place, (_, row) in enumerate(table.iterrows()):
             marker, face = KIND_MARKS[row["kind"]]
             axis.errorbar(row["mean"], place, xerr=row["high"] - row["mean"], marker=marker, markersize=8, capsize=3,

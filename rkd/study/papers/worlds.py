@@ -100,7 +100,7 @@ def plane(found: pd.DataFrame) -> Figure:
         axis.errorbar(x, y, reach[1], reach[0], color=colour, elinewidth=0.8, linewidth=1.2)
         axis.scatter(x, y, [25 * (i + 1) for i in range(len(points))], marker=marker, color=colour, edgecolors="black",
                      linewidths=0.6, zorder=3, label=method)
-    axis.scatter(0, 0, 90, marker="*", color="black", zorder=4, label="plain student")
+    axis.scatter(0, 0, 90, marker="*", color="black", zorder=4, label="Student")
     axis.axhline(0, color="grey", linewidth=0.8, zorder=0)
     axis.axvline(0, color="grey", linewidth=0.8, zorder=0)
     axis.set(xlabel="affinity's effect (PEM, wanted) less the student's",

@@ -15,14 +15,16 @@ from ...records import Recorded, Records
 from ...run import Run
 from ...stats import interval
 from ...store import KS
-from ..papers import mkd, unkd
+from ..papers import frontier, mkd, unkd
 from ..scales import SCALES, Scale
 from ..study import Study
 
 NAMES = [name for name in METRICS if "#" not in name]  # those of one number
 CHOICES = {"accuracy": "accuracy", "tail": "the tail", "published": "its authors'"}  # whose settings a row has
 SWEPT = ["ndcg@10", "recall@10", "popular/recall@10", "unpopular/recall@10", "aplt@10", "coverage@10"]
-BYTES = ["way", "dim", "bits", "bytes", "metric", "mean", "low", "high"]  # the columns of a table of sizes
+WAYS = {"the teacher": ("teacher",)} | frontier.FRONTS  # to spend bytes → kinds of rows of notebook 9's table
+BYTES = ["model", "dataset", "kind", "bytes",
+         *(f"{metric}{bound}" for metric in frontier.METRICS for bound in ("", " low", " high"))]  # its columns
 
 
 class Recording:
@@ -115,17 +117,21 @@ def draws(recording: Recording) -> dict | None:
 
 
 def sizes(folder: Path) -> dict[str, list[dict]]:
-    """The tables of bytes against quality in a scale's folder, bytes-NAME.csv: NAME → rows of BYTES. Raises ValueError
-    for one without these columns."""
-    found = {}
-    for path in sorted(folder.glob("bytes-*.csv")):
-        table = pd.read_csv(path)
-        if missing := [name for name in BYTES if name not in table]:
-            raise ValueError(f"{path} has no column {', '.join(missing)}")
-        rows = table[BYTES].to_dict("records")
-        found[path.stem.removeprefix("bytes-")] = [
-            {name: _number(value) if isinstance(value, float) else value for name, value in row.items()}
-            for row in rows]
+    """What so many bytes of a user or an item buy, from notebook 9's table bytes.csv in a scale's folder: data set →
+    the stairs of each of WAYS, rows of "way", "model", "bytes", "metric", "mean", "low" and "high"; none where it is
+    not written. Raises ValueError for a table without its columns."""
+    path, found = folder / "bytes.csv", {}
+    if not path.is_file():
+        return found
+    table = pd.read_csv(path)
+    if missing := [name for name in BYTES if name not in table]:
+        raise ValueError(f"{path} has no column {', '.join(missing)}")
+    for dataset, rows in table.groupby("dataset"):
+        for (way, kinds), metric in product(WAYS.items(), frontier.METRICS):
+            for row in frontier.stairs(rows[rows["kind"].isin(kinds)], metric).to_dict("records"):
+                found.setdefault(dataset, []).append(
+                    {"way": way, "model": row["model"], "bytes": row["bytes"], "metric": metric, "mean": row[metric]}
+                    | {bound: _number(row[f"{metric} {bound}"]) for bound in ("low", "high")})
     return found
 
 

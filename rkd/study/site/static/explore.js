@@ -126,7 +126,7 @@ function drawsSaid({draws}, at) {
 // ---------------------------------------------------------------------------------------------------------- the bytes
 
 function size(bytes) {
-  return bytes < 1e4 ? `${Math.round(bytes)} B` : bytes < 1e6 ? `${round(bytes / 1e3)} kB` : `${round(bytes / 1e6)} MB`;
+  return bytes < 1e4 ? `${round(bytes)} B` : `${round(bytes / 1e3)} kB`;
 }
 
 function sizes(section) {
@@ -146,7 +146,7 @@ function sizes(section) {
     input.say();
     const all = rows(), most = input.at(), bytes = all.map(row => row.bytes), ways = [...new Set(all.map(row => row.way))];
     const best = all.filter(row => row.bytes <= most).reduce((a, b) => b.mean > a.mean ? b : a);
-    const x = {from: Math.min(...bytes) * 0.8, to: Math.max(...bytes) * 1.25, log: true, label: "size of the model"};
+    const x = {from: Math.min(...bytes) * 0.8, to: Math.max(...bytes) * 1.25, log: true, label: "a user or an item"};
     const wide = box.clientWidth > 560, marks = logTicks(x.from, x.to).filter(value => wide || /^1/.test(String(value)));
     const plot = new Plot(box.querySelector(".example"), 340, {...x, ticks: marks.map(value => [value, size(value)])}, {...span(all.flatMap(row => [row.mean, row.low, row.high])), label: metric.value});
     plot.upright(most, "cut");
@@ -160,9 +160,8 @@ function sizes(section) {
     });
     box.querySelector(".legend").replaceChildren(...ways.map((way, n) =>
       Object.assign(document.createElement("span"), {className: `key way-${n % 6}`, textContent: way})));
-    plot.text(best.bytes, best.mean, best.way, "best", best.bytes > Math.sqrt(Math.min(...bytes) * Math.max(...bytes)) ? "end" : "start");
-    const bits = best.bits === null ? "" : `, ${best.bits} bits`;
-    box.querySelector(".readout").textContent = `Of what takes at most ${size(most)} the best is ${best.way} with d = ${best.dim}${bits}: ` +
+    plot.text(best.bytes, best.mean, best.model, "best", best.bytes > Math.sqrt(Math.min(...bytes) * Math.max(...bytes)) ? "end" : "start");
+    box.querySelector(".readout").textContent = `Of what takes at most ${size(most)} the best is ${best.model} (${best.way}): ` +
       `${metric.value} ${best.mean.toFixed(4)} in ${size(best.bytes)}; of all it is ${Math.max(...all.map(row => row.mean)).toFixed(4)}.`;
   }
   input.addEventListener("input", draw);

@@ -1,0 +1,74 @@
+"""The drawings of notebook 9: quality against bytes and against time."""
+
+from itertools import cycle
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from adjustText import adjust_text
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
+
+from ..figures import MARKS
+from .frontier import FRONTS, METRICS, staircase
+
+
+def plane(found: pd.DataFrame, lines: pd.DataFrame) -> Figure:
+    """METRICS against bytes of a user or an item, a panel each: a mark for each kind of ``table``, hollow for what was
+    trained and then rounded, bars the 95 % intervals over seeds; the staircase of each of FRONTS; rows of ``lines``
+    (references, of ``table``) across."""
+    figure, axes = plt.subplots(1, len(METRICS), figsize=(6.4 * len(METRICS), 4.8), layout="constrained")
+    kinds = found["kind"].unique()
+    looks = dict(zip(dict.fromkeys(map(unrounded, kinds)), zip(cycle(MARKS), cycle(sns.color_palette()))))
+    for axis, (metric, title) in zip(axes, METRICS.items()):
+        for kind in kinds:
+            rows, (mark, colour) = found[found["kind"] == kind], looks[unrounded(kind)]
+            edge, face = ("black", colour) if kind in looks else (colour, "none")
+            axis.errorbar(rows["bytes"], rows[metric], rows[f"{metric} high"] - rows[metric], marker=mark, color=colour,
+                          linestyle="none", markeredgecolor=edge, markeredgewidth=0.7, markerfacecolor=face,
+                          markersize=6, elinewidth=0.7, label=kind)
+        most = found["bytes"].max()
+        for (name, of), style in zip(FRONTS.items(), ("-", "-.", "--")):
+            if len(front := staircase(found[found["kind"].isin(of)], metric)):
+                axis.step([*front.index, most], [*front, front.iloc[-1]], where="post", color="black", linestyle=style,
+                          linewidth=1.3, zorder=1, label=f"best, {name}")
+        for (name, row), style in zip(lines.iterrows(), (":", (0, (5, 3)), (0, (1, 4)))):
+            axis.axhline(row[metric], color="grey", linestyle=style, linewidth=1.2,
+                         label=f"{name} ({row['bytes']:,.0f} B)")
+        numeric(axis, "bytes of a user or an item", title)
+    axes[-1].legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
+    return figure
+
+
+def unrounded(kind: str) -> str:
+    """The kind of what was rounded."""
+    return kind.removesuffix(", rounded")
+
+
+def answering(found: pd.DataFrame, batch: int = 1) -> Figure:
+    """METRICS against the median time of a batch, of ``latency``: a mark for each index, models named at their exact
+    one; the bar ends where 99 of 100 batches have been answered."""
+    rows = found[found["batch"] == batch]
+    median, late = (1e3 * rows[name] for name in ("median ms", "p99 ms"))
+    figure, axes = plt.subplots(1, len(METRICS), figsize=(6.4 * len(METRICS), 4.2), layout="constrained")
+    for axis, (metric, title) in zip(axes, METRICS.items()):
+        of_indexes = rows.groupby("index", sort=False)
+        for (index, part), mark, colour in zip(of_indexes, cycle(MARKS), cycle(sns.color_palette())):
+            x = median[part.index]
+            axis.errorbar(x, part[metric], xerr=[0 * x, late[part.index] - x], marker=mark, color=colour,
+                          linestyle="none", markeredgecolor="black", markeredgewidth=0.4, elinewidth=0.8, label=index)
+        numeric(axis, f"microseconds of a batch of {batch}, one thread", title)
+        axis.set_xlim(left=median.min() * (median.min() / late.max()) ** 0.3)  # names have the left of the panel
+        exact = rows.drop_duplicates("model").index
+        names = [axis.text(0.85 * median.min(), rows.loc[i, metric], rows.loc[i, "model"], fontsize=9, ha="right",
+                           va="center") for i in exact]
+        adjust_text(names, ax=axis, target_x=median[exact].to_numpy(), target_y=rows.loc[exact, metric].to_numpy(),
+                    only_move="y", iter_lim=500, arrowprops={"arrowstyle": "-", "color": "grey", "linewidth": 0.7})
+    axes[-1].legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def numeric(axis, x: str, y: str) -> None:
+    """A logarithmic axis with numbers at its ticks."""
+    axis.set(xscale="log", xlabel=x, ylabel=y)
+    axis.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}", minor_locator=NullLocator())
