@@ -48,4 +48,6 @@ def test_a_name_with_room_stands_at_its_point_and_one_in_a_crowd_is_led_to(axis)
     free, led = beside(axis, ["free", "led"], marks[[0, 28]], marks)
     assert np.hypot(*free.get_position()) < 20 < np.hypot(*led.get_position())
     leaders = [text for text in axis.texts if text.arrow_patch is not None]
-    assert [(text.xy, text.xyann) for text in leaders] == [(led.xy, led.xyann)]
+    assert [text.xy for text in leaders] == [led.xy]  # from the point towards the name
+    assert 0 < np.hypot(*leaders[0].xyann) < np.hypot(*led.xyann)
+    assert np.cross([*leaders[0].xyann, 0], [*led.xyann, 0]) == pytest.approx(0, abs=1e-6)

@@ -8,14 +8,14 @@ from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation
 
 GAPS = (4, 10, 18, 28, 40, 54, 70)  # points between a mark and its name that are tried, the nearest first
-ANGLES = np.pi * np.array([1, 0, 7, 2, 6, 3, 5, 4]) / 4  # on which side, the best first
+ANGLES = np.pi * np.array([2, 0, 14, 4, 12, 6, 10, 8, 1, 15, 3, 13, 5, 11, 7, 9]) / 8  # on which side, the best first
 MARK, LEADER = 5, 10  # half a mark's width; from which gap on a line leads to the name: points
 
 
 def beside(axis: Axes, names: Sequence[str], places: np.ndarray, marks: np.ndarray) -> list[Annotation]:
     """Write names [n] at places [n, 2] of an axis, each where it covers the least of the marks [m, 2], of the names
-    written before and of what is outside the axis, and then nearest. Those with the most marks around come first. The
-    axis' limits must stand."""
+    written before and of what is outside the axis, with the fewest of these between, and then nearest. Those with
+    the most marks around come first. The axis' limits must stand."""
     figure = axis.figure
     figure.draw_without_rendering()
     unit = figure.dpi / 72  # pixels of a point
@@ -29,18 +29,28 @@ def beside(axis: Axes, names: Sequence[str], places: np.ndarray, marks: np.ndarr
                              fontsize=9, zorder=5, path_effects=[withStroke(linewidth=2, foreground="white")])
         extent = text.get_window_extent()
         half = np.array([extent.width, extent.height]) / unit / 2
-        ways = np.stack([np.cos(ANGLES), np.sin(ANGLES)], 1)  # [angles, 2]
-        moved = np.concatenate([ways.round(9) * (MARK + gap + half) for gap in GAPS])  # [gaps · angles, 2]
+        ways = np.stack([np.cos(ANGLES), np.sin(ANGLES)], 1).round(9)  # [angles, 2]
+        moved = np.concatenate([ways * (MARK + gap + half) for gap in GAPS])  # [gaps · angles, 2]
+        to = np.concatenate([ways * (MARK + gap) for gap in GAPS])  # there a line to the name would end
         boxes = np.hstack([own[n] + moved - half, own[n] + moved + half])
         covered = _shared(boxes, np.concatenate(taken)).sum(1) + _area(boxes) - _shared(boxes, inside)[:, 0]
+        covered += MARK**2 * _between(own[n], to, np.concatenate(taken))
         best = covered.argmin()  # of equal ones the first, which is the nearest
         text.set_position(moved[best])
         if GAPS[best // len(ANGLES)] >= LEADER:
-            axis.annotate("", places[n], moved[best], textcoords="offset points", zorder=2,
-                          arrowprops={"arrowstyle": "-", "color": "dimgrey", "linewidth": 0.7, "shrinkB": MARK})
+            axis.annotate("", places[n], to[best], textcoords="offset points", zorder=2,
+                          arrowprops={"arrowstyle": "-", "color": "dimgrey", "linewidth": 0.7, "shrinkA": 0,
+                                      "shrinkB": MARK})
         taken.append(boxes[[best]])
         found[n] = text
     return found
+
+
+def _between(start: np.ndarray, to: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """How many of boxes [m, 4], but for those that hold the start [2], the ways from there, by to [n, 2], meet."""
+    along = start + np.linspace(0, 1, 12)[:, None, None] * to  # [12, n, 2]: the start first
+    meets = ((along[:, :, None] > boxes[:, :2]) & (along[:, :, None] < boxes[:, 2:])).all(3)  # [12, n, m]
+    return (meets.any(0) & ~meets[0]).sum(1)
 
 
 def _area(boxes: np.ndarray) -> np.ndarray:

@@ -3,13 +3,14 @@
 from itertools import cycle
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import seaborn as sns
-from adjustText import adjust_text
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from ..figures import MARKS
+from ..names import beside
 from .frontier import FRONTS, METRICS, staircase
 
 
@@ -58,13 +59,13 @@ def answering(found: pd.DataFrame, batch: int = 1) -> Figure:
             axis.errorbar(x, part[metric], xerr=[0 * x, late[part.index] - x], marker=mark, color=colour,
                           linestyle="none", markeredgecolor="black", markeredgewidth=0.4, elinewidth=0.8, label=index)
         numeric(axis, f"microseconds of a batch of {batch}, one thread", title)
-        axis.set_xlim(left=median.min() * (median.min() / late.max()) ** 0.3)  # names have the left of the panel
-        exact = rows.drop_duplicates("model").index
-        names = [axis.text(0.85 * median.min(), rows.loc[i, metric], rows.loc[i, "model"], fontsize=9, ha="right",
-                           va="center") for i in exact]
-        adjust_text(names, ax=axis, target_x=median[exact].to_numpy(), target_y=rows.loc[exact, metric].to_numpy(),
-                    only_move="y", iter_lim=500, arrowprops={"arrowstyle": "-", "color": "grey", "linewidth": 0.7})
+        axis.set_xlim(left=median.min() * (median.min() / late.max()) ** 0.3)  # room for names on the left
     axes[-1].legend(loc="upper left", bbox_to_anchor=(1, 1))
+    exact = ~rows.duplicated("model")
+    for axis, metric in zip(axes, METRICS):
+        along = np.geomspace(median, late, 8)  # of each bar, its mark first: [8, rows]
+        marks = np.stack([along, np.broadcast_to(rows[metric], along.shape)], 2)
+        beside(axis, rows["model"][exact].tolist(), marks[0, exact], marks.reshape(-1, 2))
     return figure
 
 
