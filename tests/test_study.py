@@ -413,6 +413,11 @@ def test_a_sweep_over_factors_is_logarithmic(results):
     assert [figures.scale_of(x) for x in ([1, 2, 3, 4], [0, 1, 10], [1, 100])] == ["linear"] * 3
 
 
+def test_labels_that_would_touch_stand_a_line_lower():
+    assert figures.tick_labels([0.25, 0.26, 0.27, 2], "log") == ["0.25", "\n0.26", "0.27", "2"]
+    assert figures.tick_labels([1, 2, 3], "linear") == ["1", "2", "3"]
+
+
 def test_a_sweep_shades_what_it_is_told_to(results):
     frame = pd.concat([study_of(results[2:4]).tidy().assign(x=x) for x in (1, 2, 3)])
     first, second = figures.sweep({"K": frame, "μ": frame}, {}, rows={"recall@10": "Recall@10"},

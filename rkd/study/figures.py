@@ -78,7 +78,8 @@ def sweep(frames: dict[str, pd.DataFrame], levels: dict[str, pd.Series], label: 
                 axis.axhline(levels[name][metric], color="grey", linestyle=style, linewidth=1.3, label=name)
             for what, (start, end) in (spans or {}).get(setting, {}).items():
                 axis.axvspan(start, end, color="grey", alpha=0.2, linewidth=0, label=what)
-            axis.set(xscale=scale_of(part.index), xticks=part.index, xticklabels=[f"{x:g}" for x in part.index])
+            scale = scale_of(part.index)
+            axis.set(xscale=scale, xticks=part.index, xticklabels=tick_labels(part.index, scale))
             if axis.get_xscale() == "log":  # which by itself would begin below 1, whatever is drawn
                 beyond = (part.index[-1] / part.index[0]) ** 0.05
                 axis.set_xlim(part.index[0] / beyond, part.index[-1] * beyond)
@@ -98,6 +99,18 @@ def scale_of(values: Iterable[float]) -> str:
         return "linear"
     steps, factors = np.diff(values), np.diff(np.log(values))
     return "log" if factors.std() / factors.mean() < steps.std() / steps.mean() else "linear"
+
+
+def tick_labels(values: Iterable[float], scale: str) -> list[str]:
+    """Ascending values as labels of an axis of this scale; a line lower where the one before is so near that they would
+    touch."""
+    values = np.asarray(list(values), float)
+    place = np.log(values) if scale == "log" else values
+    labels, low = [], False
+    for n, value in enumerate(values):
+        low = bool(n and not low and place[n] - place[n - 1] < 0.12 * (place[-1] - place[0]))
+        labels.append("\n" * low + f"{value:g}")
+    return labels
 
 
 def points(study: Study, kinds: dict[str, str]) -> pd.DataFrame:
