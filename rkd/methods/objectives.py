@@ -7,7 +7,7 @@ from ..limits import ABOVE_0, FROM_0, FROM_1, SHARE
 from ..losses import CosineContrastive, SampledSoftmax
 from .alone import Alone
 
-NEGATIVES = [64, 256, 1024]
+NEGATIVES = [32, 64, 128, 256]
 
 
 class SoftmaxStudent(Alone):
