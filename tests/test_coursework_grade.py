@@ -194,7 +194,7 @@ def test_cells_that_misbehave(tmp_path, grade):
     why = reasons(found)
     assert why["ranked", False] is why["ranked", True] is None and found.points == 3
     assert all(re.fullmatch(r"it waited for more than [\d.]+ s", why["dcg", hidden]) for hidden in (False, True))
-    assert why["recall_and_ndcg", False] == "it took more than 0.5 s of processor time"
+    assert re.fullmatch(r"it took more than 0\.\d+ s of processor time", why["recall_and_ndcg", False])  # what is left
     assert "it raises RuntimeError" in why["popular_half", False] and "memory" in why["popular_half", False]
     assert found.notes == ["the cell that begins 'import time' was left out, since it waited for more than 8 s",
                            "the cell that begins 'while True:' was left out, since it took more than 1 s of processor "
