@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
@@ -80,7 +81,7 @@ def sweep(frames: dict[str, pd.DataFrame], levels: dict[str, pd.Series], label: 
                 axis.axvspan(start, end, color="grey", alpha=0.2, linewidth=0, label=what)
             scale = scale_of(part.index)
             axis.set(xscale=scale, xticks=part.index, xticklabels=tick_labels(part.index, scale))
-            if axis.get_xscale() == "log":  # which by itself would begin below 1, whatever is drawn
+            if scale == "log":  # which by itself would begin below 1, whatever is drawn
                 beyond = (part.index[-1] / part.index[0]) ** 0.05
                 axis.set_xlim(part.index[0] / beyond, part.index[-1] * beyond)
             axis.minorticks_off()
@@ -189,11 +190,15 @@ def dots(panels: dict[str, pd.DataFrame], log: bool = False, lines: Iterable[str
             axis.axvline(value[frame.index.get_loc(name)], color="grey", linestyle=style, linewidth=1, zorder=0)
         axis.set(xlabel=label)
         if log:
-            axis.set_xscale("log")
-            axis.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}",
-                           minor_locator=NullLocator())
+            plain_logarithmic(axis)
     axes[0, 0].invert_yaxis()
     return figure
+
+
+def plain_logarithmic(axis: Axes) -> None:
+    """A logarithmic horizontal axis with plain numbers at its ticks."""
+    axis.set_xscale("log")
+    axis.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}", minor_locator=NullLocator())
 
 
 def curves(results: dict[str, list[Result]], panels: dict[str, str | Callable[[dict], float]],

@@ -1,15 +1,11 @@
 """The drawings of notebook 9: quality against bytes and against time."""
 
-from itertools import cycle
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator
 
-from ..figures import MARKS
+from ..figures import looks, plain_logarithmic
 from ..names import beside
 from .frontier import FRONTS, METRICS, staircase
 
@@ -20,11 +16,11 @@ def plane(found: pd.DataFrame, lines: pd.DataFrame) -> Figure:
     (references, of ``table``) across."""
     figure, axes = plt.subplots(1, len(METRICS), figsize=(6.4 * len(METRICS), 4.8), layout="constrained")
     kinds = found["kind"].unique()
-    looks = dict(zip(dict.fromkeys(map(unrounded, kinds)), zip(cycle(MARKS), cycle(sns.color_palette()))))
+    of_kinds = looks(dict.fromkeys(map(unrounded, kinds)))
     for axis, (metric, title) in zip(axes, METRICS.items()):
         for kind in kinds:
-            rows, (mark, colour) = found[found["kind"] == kind], looks[unrounded(kind)]
-            edge, face = ("black", colour) if kind in looks else (colour, "none")
+            rows, (mark, colour) = found[found["kind"] == kind], of_kinds[unrounded(kind)]
+            edge, face = ("black", colour) if kind in of_kinds else (colour, "none")
             axis.errorbar(rows["bytes"], rows[metric], rows[f"{metric} high"] - rows[metric], marker=mark, color=colour,
                           linestyle="none", markeredgecolor=edge, markeredgewidth=0.7, markerfacecolor=face,
                           markersize=6, elinewidth=0.7, label=kind)
@@ -36,7 +32,8 @@ def plane(found: pd.DataFrame, lines: pd.DataFrame) -> Figure:
         for (name, row), style in zip(lines.iterrows(), (":", (0, (5, 3)), (0, (1, 4)))):
             axis.axhline(row[metric], color="grey", linestyle=style, linewidth=1.2,
                          label=f"{name} ({row['bytes']:,.0f} B)")
-        numeric(axis, "bytes of a user or an item", title)
+        axis.set(xlabel="bytes of a user or an item", ylabel=title)
+        plain_logarithmic(axis)
     axes[-1].legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
     return figure
 
@@ -53,12 +50,13 @@ def answering(found: pd.DataFrame, batch: int = 1) -> Figure:
     median, late = (1e3 * rows[name] for name in ("median ms", "p99 ms"))
     figure, axes = plt.subplots(1, len(METRICS), figsize=(6.4 * len(METRICS), 4.2), layout="constrained")
     for axis, (metric, title) in zip(axes, METRICS.items()):
-        of_indexes = rows.groupby("index", sort=False)
-        for (index, part), mark, colour in zip(of_indexes, cycle(MARKS), cycle(sns.color_palette())):
+        for index, (mark, colour) in looks(rows["index"].unique()).items():
+            part = rows[rows["index"] == index]
             x = median[part.index]
             axis.errorbar(x, part[metric], xerr=[0 * x, late[part.index] - x], marker=mark, color=colour,
                           linestyle="none", markeredgecolor="black", markeredgewidth=0.4, elinewidth=0.8, label=index)
-        numeric(axis, f"microseconds of a batch of {batch}, one thread", title)
+        axis.set(xlabel=f"microseconds of a batch of {batch}, one thread", ylabel=title)
+        plain_logarithmic(axis)
         axis.set_xlim(left=median.min() * (median.min() / late.max()) ** 0.3)  # room for names on the left
     axes[-1].legend(loc="upper left", bbox_to_anchor=(1, 1))
     exact = ~rows.duplicated("model")
@@ -67,9 +65,3 @@ def answering(found: pd.DataFrame, batch: int = 1) -> Figure:
         marks = np.stack([along, np.broadcast_to(rows[metric], along.shape)], 2)
         beside(axis, rows["model"][exact].tolist(), marks[0, exact], marks.reshape(-1, 2))
     return figure
-
-
-def numeric(axis, x: str, y: str) -> None:
-    """A logarithmic axis with numbers at its ticks."""
-    axis.set(xscale="log", xlabel=x, ylabel=y)
-    axis.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}", minor_locator=NullLocator())
