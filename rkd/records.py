@@ -167,6 +167,9 @@ class Records:
         """Data set → its statistics (rkd.statistics)."""
         return {split["dataset"]: json.loads(split["facts"]) for split in self.splits.values()}
 
+    def __contains__(self, run: Run) -> bool:
+        return _spec(run) in self.rows
+
     def result(self, run: Run) -> Recorded:
         """The result of a run. Raises NotRecorded where it is not there, ValueError where its metrics are not those of
         its users' lists."""

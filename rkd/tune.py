@@ -5,15 +5,13 @@ better half of those to the end. From the same seed a trial repeats what it did 
 before, and goes on. At every rung it is an ordinary run, so that a search that was stopped goes on where it was.
 """
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
 
 import pandas as pd
 
 from .design import SEED, beyond, design, edges, in_words, ranges_of
+from .environment import told
 from .files import cache_folder, make_writable, write_whole
 from .methods import METHODS, Method, method_of
 from .run import Run, fingerprint_of, split_of
@@ -54,7 +52,7 @@ def tune(dataset: str, methods: list[str | type[Method]] | None = None, folder: 
     make_writable(place)
     for teaches in (True, False):
         group = [method for method in methods if method_of(method).teaches == teaches]
-        with _told(folder):
+        with told(RKD_TUNING=folder):  # runs take what was chosen there
             found = search(dataset, group, backbone, n, epochs, jobs, split, dim)
         for method, table in found.items():
             path = place / file_name(method, dim)
@@ -64,17 +62,6 @@ def tune(dataset: str, methods: list[str | type[Method]] | None = None, folder: 
                 print(f"{dataset} {split} {backbone} {path.stem}, {choice}: {choose(table)[choice]}{edge}", flush=True)
     if choices(fingerprint, split, backbone, method, dim) != choose(pd.read_csv(path)):
         print(f"runs take these settings where RKD_TUNING={folder} is set")
-
-
-@contextmanager
-def _told(folder: Path) -> Iterator[None]:
-    """Runs take what was chosen in a folder."""
-    told = os.environ.get("RKD_TUNING")
-    os.environ["RKD_TUNING"] = str(folder)
-    try:
-        yield
-    finally:
-        os.environ.pop("RKD_TUNING") if told is None else os.environ.update(RKD_TUNING=told)
 
 
 def search(dataset: str, methods: list[str | type[Method]], backbone: str = "mf", n: int = N,

@@ -171,8 +171,8 @@ def of_the_package(node: ast.Import | ast.ImportFrom) -> bool:
 
 
 def test_nothing_is_imported_where_the_fingerprint_does_not_look():
-    """Imports of rkd's own lie at the top of a file, and name what they take from the file that defines it: what decides
-    a fit is not got by way of rkd, nor, in a method, of rkd.methods."""
+    """Imports of rkd's own lie at the top of a file, and name what they take from the file that defines it: what
+    decides a fit is not got by way of rkd, nor, in a method, of rkd.methods."""
     told, todo = set(), ["rkd.run", "rkd.evaluate", *(method.__module__ for method in rkd.METHODS.values())]
     while todo:
         module = todo.pop()

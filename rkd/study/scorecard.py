@@ -17,12 +17,14 @@ from matplotlib.patches import Rectangle
 from matplotlib.pyplot import subplots
 
 from .. import stats
+from ..environment import told
+from ..kept import NotRecorded
 from ..models import BACKBONES
 from ..store import Result
 from . import reproduce
 from .claims import CLAIMS, MEASURES, STUDIES, TIMES, Claim, Statement
 from .papers import unkd
-from .scales import Scale
+from .scales import SCALES, Scale
 from .study import Study, named
 from .tables import published
 
@@ -35,21 +37,35 @@ def computed(scale: Scale, datasets: Sequence[str], jobs: int | None = None) -> 
     whole = Study({(study, label): group for study, of in made.items() for label, group in of.groups.items()})
     found, once = whole.compute(jobs), {}
     results = {place: [once.setdefault(r.key, r) for r in group] for place, group in found.results.items()}
-    return {study: Study(of.groups, {label: results[study, label] for label in of.groups})
+    return {study: Study(of.groups, {label: results[study, label] for label in of.groups if (study, label) in results})
             for study, of in made.items()}
 
 
+def recorded(name: str) -> dict[str, Study]:
+    """``computed`` of a scale, by its name, from the records that come with rkd; empty where it has none."""
+    folder = reproduce.records_folder(name)
+    if not (folder / "records.json").is_file():
+        return {}
+    with told(RKD_RECORDS=folder):
+        return computed(SCALES[name], SCALES[name].available(log=lambda line: None))
+
+
 def scorecard(studies: dict, claims: Sequence[Claim] = CLAIMS) -> pd.DataFrame:
-    """Rows: claim, data set, backbone, those on which its groups were run. Columns: "verdict" ("holds", "fails" or
-    "undecided", with ", one seed" where that is so); of the statement that decides, "difference", its 95 % interval
+    """Rows: claim, data set, backbone, those on which all of its groups were run. Columns: "verdict" ("holds", "fails"
+    or "undecided", with ", one seed" where that is so); of the statement that decides, "difference", its 95 % interval
     "low" to "high", "smallest" (that could have been seen) and "published", the paper's difference, where the data, the
     division and the metric are the paper's; "p_holm", "seeds", "users" (1: of all together), "decided by", "paper",
     "claim in words", "notebook"."""
     found, cells = {}, {}
     for claim in claims:
         study = studies[claim.study]
-        for statement in claim.of(study):
+        statements = statements_of(claim, study)
+        lacking = {place for statement in statements
+                   for place in planned(study, statement) - differences(study, statement).keys()}
+        for statement in statements:
             for place, values in differences(study, statement).items():
+                if place in lacking:
+                    continue
                 metric = statement[3] if isinstance(statement[3], str) else " and ".join(statement[3])
                 key = (claim.study.__name__, *place, metric, *statement[:3])
                 found[key] = values
@@ -73,6 +89,14 @@ def scorecard(studies: dict, claims: Sequence[Claim] = CLAIMS) -> pd.DataFrame:
             "decided by": in_words(cells[cell][key]),
             "paper": claim.paper, "claim in words": claim.says, "notebook": cell_of(claim)}
     return pd.DataFrame(rows).T.rename_axis(["claim", "dataset", "backbone"])
+
+
+def statements_of(claim: Claim, study: Study) -> list[Statement]:
+    """What a claim comes to; nothing where records lack the runs that would tell."""
+    try:
+        return claim.of(study)
+    except NotRecorded:
+        return []
 
 
 def in_words(statement: Statement) -> str:
@@ -101,7 +125,7 @@ def differences(study: Study, statement: Statement) -> dict[tuple[str, str], np.
     """(data set, backbone) → ours − theirs [seeds, users], wherever both were run."""
     ours, _, theirs, metric = statement
     metrics = (metric, metric) if isinstance(metric, str) else metric
-    mine, rivals = (_by_place(study[label]) for label in (ours, theirs))
+    mine, rivals = (_by_place(study.results.get(label, [])) for label in (ours, theirs))
     found = {}
     for place in mine:
         if place in rivals:
@@ -110,6 +134,13 @@ def differences(study: Study, statement: Statement) -> dict[tuple[str, str], np.
             if len(seeds):
                 found[place] = (one.loc[seeds] - other.loc[seeds]).dropna(axis=1).to_numpy()
     return found
+
+
+def planned(study: Study, statement: Statement) -> set[tuple[str, str]]:
+    """The (data set, backbone) on which a study has runs of both groups, computed or not."""
+    ours, theirs = ({(run.dataset, BACKBONES[run.backbone].label) for run in study.groups[label]}
+                    for label in (statement[0], statement[2]))
+    return ours & theirs
 
 
 def _by_place(results: Sequence[Result]) -> dict[tuple[str, str], list[Result]]:

@@ -7,8 +7,10 @@ from itertools import product
 import pandas as pd
 
 from .. import stats
+from ..kept import NotRecorded
 from ..methods import label_of, method_of
 from ..models import BACKBONES
+from ..records import Records, source
 from ..run import Run
 from ..schedule import compute
 from ..store import Result
@@ -20,18 +22,34 @@ MARK = "†"  # in tables: certainly another than the method that the table's no
 class Study:
     """label → runs, the seeds of one method for example; and once computed, label → results.
 
-    A label that is a method's name stands in tables as that method's label. Iterating yields every result once.
+    A label that is a method's name stands in tables as that method's label. Iterating yields every result once. Where
+    results come from records that hold a part of the runs, there are results of these alone.
     """
 
     groups: dict[str, list[Run]]
     results: dict[str, list[Result]] = field(default_factory=dict)
 
     def compute(self, jobs: int | None = None) -> "Study":
-        """The study with its results, all runs at once so that no process waits for the end of a group."""
-        found = iter(compute((run for group in self.groups.values() for run in group), jobs))
-        return Study(self.groups, {label: [next(found) for _ in group] for label, group in self.groups.items()})
+        """The study with its results, all runs at once so that no process waits for the end of a group. Of records
+        that hold a part of the runs, a line says what they lack."""
+        groups = self.groups if (records := source()) is None else self._recorded(records)
+        found = iter(compute((run for group in groups.values() for run in group), jobs))
+        return Study(self.groups, {label: [next(found) for _ in group] for label, group in groups.items()})
+
+    def _recorded(self, records: Records) -> dict[str, list[Run]]:
+        """The runs that records hold, and a line about the others. Raises NotRecorded where they hold none."""
+        groups = {label: [run for run in group if run in records] for label, group in self.groups.items()}
+        lacking = {f"{label} ({len(group) - len(groups[label])})": None for label, group in self.groups.items()
+                   if len(group) > len(groups[label])}
+        if not any(groups.values()):
+            raise NotRecorded("none of its runs are in the records")
+        if lacking:
+            print(f"runs that the records lack: {', '.join(lacking)}")
+        return {label: group for label, group in groups.items() if group}
 
     def __getitem__(self, label: str) -> list[Result]:
+        if label in self.groups and label not in self.results:
+            raise NotRecorded(f"no run of {named(label)} is in the records")
         return self.results[label]
 
     def __iter__(self) -> Iterator[Result]:

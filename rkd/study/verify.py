@@ -1,7 +1,6 @@
 """Do recorded runs come out the same when they are trained anew, and may records be kept across an edit of the code?"""
 
 import json
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..environment import told
 from ..files import cache_folder
 from ..records import Recorded, Records
 from ..run import Run
@@ -123,17 +123,9 @@ def fresh_runs() -> Iterator[None]:
     """A cache without runs, with all else that is in the real one; and no records."""
     real = cache_folder()
     (real / "data").mkdir(parents=True, exist_ok=True)
-    kept = {name: os.environ.get(name) for name in ("RKD_CACHE", "RKD_RECORDS")}
     with tempfile.TemporaryDirectory() as folder:
         for entry in real.iterdir():
             if entry.name != "runs":
                 (Path(folder) / entry.name).symlink_to(entry.resolve())
-        os.environ |= {"RKD_CACHE": folder, "RKD_RECORDS": ""}
-        try:
+        with told(RKD_CACHE=folder, RKD_RECORDS=""):
             yield
-        finally:
-            for name, value in kept.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value
