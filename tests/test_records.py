@@ -129,6 +129,22 @@ def test_a_study_comes_from_records_as_from_training(recorded, unavailable):
     assert not (recorded[1].parent / "empty").exists()
 
 
+def test_a_study_of_which_records_hold_a_part(only_records, capsys):
+    """What is there counts, groups that are not there are asked for in vain, and a line tells what is lacking."""
+    groups = {"none": [*GROUPS["none"], tiny(seed=7)], "cd": GROUPS["cd"], "unkd": [tiny("unkd")]}
+    study = Study(groups).compute()
+    assert capsys.readouterr().out == "runs that the records lack: none (1), unkd (1)\n"
+    assert [r.run for r in study["none"]] == GROUPS["none"] and [r.run for r in study["cd"]] == GROUPS["cd"]
+    assert study.groups == groups and study.tidy()["label"].unique().tolist() == ["none", "cd"]
+    with pytest.raises(NotRecorded, match="no run of UnKD is in the records"):
+        study["unkd"]
+    with pytest.raises(KeyError, match="nukd"):
+        study["nukd"]
+    with pytest.raises(NotRecorded, match="none of its runs"):
+        Study({"unkd": groups["unkd"]}).compute()
+    assert Study(GROUPS).compute().results.keys() == GROUPS.keys() and not capsys.readouterr().out
+
+
 def test_the_data_sets_and_their_facts_are_those_of_the_records(only_records):
     lines = []
     scale = Scale(("synthetic", "apps"), (0,), (0,))

@@ -2,6 +2,7 @@
 from the studies as they are."""
 
 from dataclasses import replace
+from os import environ
 
 import numpy as np
 import pytest
@@ -112,6 +113,33 @@ def test_a_row_for_each_data_set_and_backbone_on_which_both_were_run():
     table = scorecard({study_of: study_of(**groups)}, [claim])
     assert table.index.tolist() == [("it", "ml-1m", "MF"), ("it", "ml-100k", "MF")]
     assert table["verdict"].tolist() == ["holds", "fails"]
+
+
+def test_a_claim_of_which_some_runs_are_lacking_has_no_row_there():
+    """Better than all rivals cannot be said where one was to be run and was not; elsewhere it can."""
+    rng = np.random.default_rng(0)
+    whole = {method: [r for data in ("ml-1m", "ml-100k") for r in made(method, {"recall@10": level}, rng, data)]
+             for method, level in (("unkd", 0.3), ("rd", 0.2), ("cd", 0.1))}
+    claim = Claim("it", "UnKD", "", "02_unkd", study_of, above("unkd", ("rd", "cd"), "recall@10"))
+    needs = Claim("other", "UnKD", "", "02_unkd", study_of, lambda study: [("unkd", "above", "rd", "recall@10")])
+    part = study_of(**whole)
+    part.results["cd"] = [r for r in whole["cd"] if r.run.dataset == "ml-100k"]
+    table = scorecard({study_of: part}, [claim, needs])
+    assert table.index.tolist() == [("it", "ml-100k", "MF"), ("other", "ml-1m", "MF"), ("other", "ml-100k", "MF")]
+    del part.results["cd"]
+    assert scorecard({study_of: part}, [claim, needs]).index.unique(0).tolist() == ["other"]
+
+
+def test_the_records_of_a_scale_beside_whatever_else_results_come_from(tmp_path, monkeypatch):
+    monkeypatch.setattr(card.reproduce, "records_folder", lambda scale: tmp_path / scale)
+    monkeypatch.setenv("RKD_RECORDS", "elsewhere")
+    assert card.recorded("paper") == {}
+    (tmp_path / "smoke").mkdir()
+    (tmp_path / "smoke" / "records.json").write_text("{}")
+    monkeypatch.setattr(card, "computed", lambda scale, datasets: (scale, datasets, environ["RKD_RECORDS"]))
+    monkeypatch.setattr(card.Scale, "available", lambda scale, log: scale.datasets)
+    assert card.recorded("smoke") == (SCALES["smoke"], ("synthetic",), str(tmp_path / "smoke"))
+    assert environ["RKD_RECORDS"] == "elsewhere"
 
 
 def test_two_metrics_of_one_group_and_numbers_of_runs():
