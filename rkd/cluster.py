@@ -7,7 +7,9 @@ alone. A worker that dies costs the tasks it was at; a task that has killed thre
 """
 
 import logging
+import multiprocessing
 import platform
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from uuid import uuid4
@@ -193,6 +195,13 @@ def _connected(address: str) -> Iterator:
     elif not n.isdecimal() or not int(n):
         raise ValueError(f"a local cluster is local:N, N processes of this machine, not {address!r}")
     else:
-        with LocalCluster(n_workers=int(n), threads_per_worker=1, dashboard_address=None,
-                          silence_logs=logging.ERROR) as cluster, Client(cluster) as client:
+        if getattr(multiprocessing.current_process(), "_inheriting", False):  # a worker to be, that reads the script
+            sys.exit(1)
+        try:
+            cluster = LocalCluster(n_workers=int(n), threads_per_worker=1, dashboard_address=None,
+                                   silence_logs=logging.ERROR)
+        except RuntimeError as error:
+            raise RuntimeError(f"{address} did not start ({error}). Its processes read the script that calls compute "
+                               'again: there the call belongs under if __name__ == "__main__":') from None
+        with cluster, Client(cluster) as client:
             yield client

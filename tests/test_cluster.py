@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from contextlib import suppress
@@ -212,6 +213,16 @@ def test_a_local_cluster():
     lines = []
     (result,) = compute([tiny("unkd")], log=lines.append, cluster="local:1")
     assert len(lines) == 2 and same(result, computed([tiny("unkd")])[0][0])
+
+
+def test_a_script_that_its_workers_would_run_again_is_told_what_it_lacks(tmp_path):
+    """And nothing else, such as tracebacks of workers that never were."""
+    script = tmp_path / "script.py"
+    script.write_text("from rkd import Run, compute\n"
+                      "compute([Run('synthetic', dim=3, epochs=1)], cluster='local:1')\n")
+    ended = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 1 and ended.stderr.count("Traceback") == 1
+    assert ended.stderr.strip().endswith('under if __name__ == "__main__":')
 
 
 @pytest.mark.parametrize("address, error, words", [
