@@ -251,10 +251,14 @@ def _record(options) -> None:
     from .study.plan import computed  # the companion, which needs what [notebooks] brings
     from .study.reproduce import records_folder
 
+    folder = options.records or records_folder(options.scale)
     results, missing = computed(options.scale, options.device)
-    if missing:
-        print(f"{len(missing)} runs are not computed and left out, such as {missing[0]}", flush=True)
-    write(results, options.records or records_folder(options.scale))
+    before = Records(folder) if (folder / "records.json").is_file() else ()
+    if absent := [run for run in missing if run not in before]:
+        print(f"{len(absent)} runs are not computed and left out, such as {absent[0]}", flush=True)
+    if stay := len(missing) - len(absent):
+        print(f"{stay} runs are not computed here: their records stay", flush=True)
+    write(results, folder, keep=missing)
 
 
 def _verify(options) -> int:

@@ -34,12 +34,15 @@ FILES = ("runs.parquet", "splits.parquet")
 
 # ------------------------------------------------------------------------------------------------------------- writing
 
-def write(results: Iterable[Result], folder: Path, log=print) -> None:
-    """Write the records of results into a folder, in the place of any there; their models and data must be here, and
-    the kind of device that they were measured on. Raises ValueError for a method that is none of METHODS, metrics that
-    what is kept does not give, or more than LIMIT."""
-    rows, splits = [], {}
-    for result in {r.key: r for r in results}.values():
+def write(results: Iterable[Result], folder: Path, log=print, keep: Iterable[Run] = ()) -> None:
+    """Write the records of results into a folder, in the place of any there but those of the runs to ``keep``; the
+    results' models and data must be here, and the kind of device that they were measured on. Raises ValueError for a
+    method that is none of METHODS, metrics that what is kept does not give, more than LIMIT, or records to keep whose
+    code has changed since."""
+    rows, splits, adopted = _staying(folder, keep)
+    new = {r.key: r for r in results}
+    rows = [row for row in rows if row["key"] not in new]
+    for result in new.values():
         run, split = result.run, split_of(result.run)
         if METHODS.get(run.name) is not method_of(run.method):
             raise ValueError(f"{run}: only methods of rkd.METHODS can be recorded")
@@ -63,8 +66,22 @@ def write(results: Iterable[Result], folder: Path, log=print) -> None:
         raise ValueError("there are no results to record")
     rows.sort(key=lambda row: (json.loads(row["provenance"])["fingerprint"], row["run"]))
     _put(folder, rows, list(splits.values()), {"code": _code_of({json.loads(row["run"])["method"] for row in rows}),
-                                               "adopted": []})
+                                               "adopted": adopted})
     log(f"{len(rows)} runs, {size(folder):.1f} MB, in {folder}")
+
+
+def _staying(folder: Path, runs: Iterable[Run]) -> tuple[list[dict], dict[str, dict], list[str]]:
+    """Of those runs that a folder has records of: their rows, the splits, and what was adopted."""
+    if not (folder / "records.json").is_file():
+        return [], {}, []
+    records = Records(folder)
+    staying = [run for run in runs if run in records]
+    if changed := [run for run in staying if records.changed(run)]:
+        raise ValueError(f"{folder} has {len(changed)} records of code that has changed since, such as {changed[0]}: "
+                         "rkd verify --adopt keeps them where they come out the same; or delete the folder")
+    rows = [records.rows[_spec(run)] for run in staying]
+    used = {json.loads(row["provenance"])["fingerprint"] for row in rows}
+    return rows, {print_: of for print_, of in records.splits.items() if print_ in used}, records.about["adopted"]
 
 
 def _put(folder: Path, rows: list[dict], splits: list[dict], about: dict) -> None:

@@ -233,3 +233,27 @@ def test_record_writes_what_is_computed(tmp_path, capsys, monkeypatch):
     assert out[0] == f"1 runs are not computed and left out, such as {other}" and out[1].startswith("1 runs, 0.")
     assert Records(tmp_path / "r").runs == [run]
     assert sorted(os.listdir(tmp_path / "r")) == sorted([*FILES, "records.json"])
+
+
+def test_record_adds_to_what_was_recorded_elsewhere(recorded, capsys, monkeypatch):
+    """A part of the runs is here, a part was recorded before, one is nowhere; one is recorded and no longer wanted."""
+    folder, here, nowhere = recorded[1], [tiny("unkd"), RUNS[0]], tiny(seed=9)
+    Records(folder).renew("a line")
+    before = Records(folder).rows
+    compute(here, log=silent)
+    monkeypatch.setattr(plan, "runs_of", lambda scale: dict.fromkeys([*here, *RUNS[:-1], nowhere]))
+    assert main(["record", "--scale", "smoke", "--records", str(folder), "--device", "cpu"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == f"1 runs are not computed and left out, such as {nowhere}"
+    assert out[1] == f"{len(RUNS) - 2} runs are not computed here: their records stay" and out[2].startswith("6 runs, ")
+    after = Records(folder)
+    assert {*after.runs} == {*here, *RUNS[:-1]} and after.about["adopted"] == ["a line"]
+    assert {*after.splits} == {
+        json.loads(row["provenance"])["fingerprint"] for row in after.rows.values()}
+    for run in RUNS[1:-1]:
+        spec = json.dumps(run.as_dict(), sort_keys=True)
+        assert repr(after.rows[spec]) == repr(before[spec]) and after.result(run).changed == []
+    edited(monkeypatch, "rkd.methods.cpd")
+    with pytest.raises(ValueError, match="has 1 records of code that has changed since, such as .* cpd"):
+        write([], folder, silent, keep=RUNS)
+    assert {*Records(folder).runs} == {*after.runs}
