@@ -69,9 +69,11 @@ def test_statements_that_need_what_is_not_there_are_left_out(shell):
 
 @pytest.mark.parametrize("code, uses, makes", [
     ("a = b + c.d", {"b", "c"}, {"a"}), ("a[0] = b", {"a", "b"}, {"a"}), ("a.b.append(c)", {"a", "c"}, {"a"}),
-    ("for x in xs: y = x", {"xs"}, {"x", "y"}), ("f(x, g=[z for z in zs])", {"f", "x", "zs"}, {"z"}),
+    ("for x in xs: y = x", {"xs"}, {"x", "y"}), ("f(x, g=[z for z in zs])", {"f", "x", "zs"}, set()),
     ("a += b", {"a", "b"}, {"a"}), ("import a.b as c, d", set(), {"c", "d"}),
-    ("def f(x): return y", {"y"}, {"f"}), ("figures.save(a)", {"figures", "a"}, set())])
+    ("def f(x): return y", {"y"}, {"f"}), ("lambda x: (first, second := x)", {"first"}, set()),
+    ("class C(D):\n  def f(self, x):\n    first, other = x\n    return first + y", {"D", "y"}, {"C"}),
+    ("figures.save(a)", {"figures", "a"}, set())])
 def test_names(code, uses, makes):
     found = names(ast.parse(code).body[0])
     assert (uses, makes) == ({*found[0]} - {"x"} | uses & {"x"}, {*found[1]})

@@ -5,12 +5,13 @@ so is, before it begins, every later one that uses a name which it would have bo
 """
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from ..datasets import DataError
 from ..kept import NotRecorded
 
 FILLS = ("append", "extend", "add", "update", "setdefault", "insert")  # methods that change what they are called on
+SCOPES = (ast.FunctionDef, ast.ClassDef, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 LEFT_OUT, SHOWN = "left out: ", 60  # how a line about it begins; characters of a statement in it
 
 
@@ -69,13 +70,15 @@ def _watched(statement: ast.stmt, executed: ast.stmt | None = None) -> ast.stmt:
 
 
 def names(statement: ast.stmt) -> tuple[list[str], list[str]]:
-    """The names that a statement uses, and those that it binds or whose value it changes."""
+    """The names that a statement uses, and those that it binds or whose value it changes. What a function, a class or a
+    comprehension binds within itself is neither."""
     uses, makes = set(), set()
-    for node in ast.walk(statement):
+    for node in _outside(statement):
         if isinstance(node, ast.Name):
             (uses if isinstance(node.ctx, ast.Load) else makes).add(node.id)
-        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            makes.add(node.name)
+        elif isinstance(node, SCOPES):
+            uses |= _free(node)
+            makes |= {node.name} if hasattr(node, "name") else set()
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
             makes |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
@@ -84,9 +87,25 @@ def names(statement: ast.stmt) -> tuple[list[str], list[str]]:
             makes |= _root(node)
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in FILLS:
             makes |= _root(node.func)
-    loops = {node.id for part in ast.walk(statement) if isinstance(part, (ast.For, ast.comprehension))
+    loops = {node.id for part in _outside(statement) if isinstance(part, ast.For)
              for node in ast.walk(part.target) if isinstance(node, ast.Name)}
     return sorted(uses - loops), sorted(makes)
+
+
+def _outside(node: ast.AST) -> Iterator[ast.AST]:
+    """Like ast.walk, but not into functions, classes and comprehensions, which come themselves."""
+    yield node
+    if not isinstance(node, SCOPES):
+        for child in ast.iter_child_nodes(node):
+            yield from _outside(child)
+
+
+def _free(scope: ast.AST) -> set[str]:
+    """The names that a function, a class or a comprehension uses and does not bind."""
+    found = [node for node in ast.walk(scope) if isinstance(node, ast.Name)]
+    own = {node.id for node in found if not isinstance(node.ctx, ast.Load)}
+    own |= {node.arg for node in ast.walk(scope) if isinstance(node, ast.arg)}
+    return {node.id for node in found} - own
 
 
 def _root(node: ast.expr) -> set[str]:

@@ -7,7 +7,7 @@ claims about time, which no two computers share, over these alone.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy as np
@@ -34,11 +34,16 @@ COLOURS = {"holds": "#3c78a8", "fails": "#d1793c", "undecided": "#d9d9d9"}
 def computed(scale: Scale, datasets: Sequence[str], jobs: int | None = None) -> dict[str, Study]:
     """The studies that the claims speak of, by the functions that make them, with their results; each run once."""
     made = {study: study(scale, datasets) for study in STUDIES}
-    whole = Study({(study, label): group for study, of in made.items() for label, group in of.groups.items()})
+    whole = Study({_place(study, label): group for study, of in made.items() for label, group in of.groups.items()})
     found, once = whole.compute(jobs), {}
     results = {place: [once.setdefault(r.key, r) for r in group] for place, group in found.results.items()}
-    return {study: Study(of.groups, {label: results[study, label] for label in of.groups if (study, label) in results})
-            for study, of in made.items()}
+    return {study: Study(of.groups, {label: results[place] for label in of.groups
+                                     if (place := _place(study, label)) in results}) for study, of in made.items()}
+
+
+def _place(study: Callable, label: str) -> str:
+    """A group's label among those of all studies."""
+    return f"{study.__name__}: {label}"
 
 
 def recorded(name: str) -> dict[str, Study]:

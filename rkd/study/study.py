@@ -58,6 +58,10 @@ class Study:
     def __or__(self, other: "Study") -> "Study":
         return Study(self.groups | other.groups, self.results | other.results)
 
+    def present(self, labels: Iterable[str]) -> list[str]:
+        """Those of these labels that have results."""
+        return [label for label in labels if label in self.results]
+
     def only(self, labels: Iterable[str]) -> "Study":
         """The groups with these labels, in their order."""
         labels = list(labels)
