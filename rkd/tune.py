@@ -72,9 +72,9 @@ def search(dataset: str, methods: list[str | type[Method]], backbone: str = "mf"
     n, epochs : trials of a method; epochs of the last rung, by default EPOCHS of the backbone. A student's teacher is
                 trained for as many at every rung.
 
-    The authors' settings (Method.published) are among the trials and stay to the last rung. Where the best lr, l2 or
-    weight lies at the edge of its range, n / 4 further trials go beyond it, around the best. Trials that fail, as where
-    training diverges, are said and left out.
+    The authors' settings (Method.published) are among the trials, and stay to the last rung if they have the batch that
+    the others have (survivors). Where the best lr, l2 or weight lies at the edge of its range, n / 4 further trials go
+    beyond it, around the best. Trials that fail, as where training diverges, are said and left out.
 
     Columns: "trial", its number; "origin", "published", "drawn", or which edge it goes beyond; "rung", epochs at most;
     the settings; "valid_…", "best_epoch" and "epochs" as in Result; "edge", which of the settings lie in the outer
@@ -112,11 +112,16 @@ def rungs(n: int, epochs: int) -> list[tuple[int, int]]:
 
 
 def survivors(table: pd.DataFrame, n: int) -> set[int]:
-    """Which n trials of a rung go on: the best, the authors', the one that would be chosen for the tail, and then those
-    with the best NDCG@10."""
-    chosen, ranked = best(table), table.sort_values("valid_ndcg@10", ascending=False, kind="stable").index
-    rows = dict.fromkeys([chosen["accuracy"], *table.index[table["origin"] == "published"], chosen["tail"], *ranked])
-    return set(table["trial"][list(rows)[:n]])
+    """Which n trials of the last rung in a table go on: the best, the authors', the one that would be chosen for the
+    tail, and then those with the best NDCG@10. Authors' settings whose batch is not that of the others, so that they
+    cannot be chosen (tuned.best), count among the n and end with the first rung: it shows how they do, and longer ones
+    could cost most of a search."""
+    last = table[table["rung"] == table["rung"].max()]
+    chosen, ranked = best(last), last.sort_values("valid_ndcg@10", ascending=False, kind="stable").index
+    published = table[table["origin"] == "published"]
+    aside = set(published.loc[published["batch_size"] != last["batch_size"][chosen["accuracy"]], "trial"])
+    rows = dict.fromkeys([chosen["accuracy"], *last.index[last["origin"] == "published"], chosen["tail"], *ranked])
+    return set([trial for row in rows if (trial := last["trial"][row]) not in aside][:n - len(aside)])
 
 
 def _halve(trials: dict[str | type[Method], list[dict]], place: dict, epochs: int, jobs: int | None) -> Tables:
@@ -132,7 +137,8 @@ def _halve(trials: dict[str | type[Method], list[dict]], place: dict, epochs: in
             tables[method].append(pd.DataFrame([_row(trial, length, results[run]) for trial in waiting
                                                 if (run := runs[method, trial["trial"]]) in results]))
         if step + 1 < len(steps):
-            stay = {method: survivors(of[-1], steps[step + 1][0]) for method, of in tables.items()}
+            stay = {method: survivors(pd.concat(of, ignore_index=True), steps[step + 1][0])
+                    for method, of in tables.items()}
             trials = {method: [trial for trial in waiting if trial["trial"] in stay[method]]
                       for method, waiting in trials.items()}
     return {method: pd.concat(of, ignore_index=True) for method, of in tables.items()}

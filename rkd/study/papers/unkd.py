@@ -103,8 +103,8 @@ def ablations(scale: Scale, datasets: Sequence[str]) -> Study:
         matched = [replace(run, method=debiased) for run in groups[method]]
         groups |= {label: matched} if matched != groups[debiased] else {}
     groups |= {AUTHORS: scale.published(first, "unkd")}
-    groups |= {f"K = {k}": but("unkd", settings={"groups": k}) for k in GROUPS}
     groups |= {"K = 1": scale.runs(first, ["unkd"], settings={"groups": 1})}
+    groups |= {f"K = {k}": but("unkd", settings={"groups": k}) for k in GROUPS if k > 1}
     groups |= {f"λ × {factor}": but("unkd", weight=factor * unkd.weight) for factor in FACTORS}
     groups |= {f"μ = {mu}": but("unkd", settings={"mu": mu}) for mu in sorted({5.0, 20.0, dict(unkd.settings)["mu"]})}
     groups |= {f"de-rrd, {fault}": but("de-rrd", settings={name: released[name] for name in names})
