@@ -281,6 +281,16 @@ def test_numbers_in_tables_and_html(tmp_path):
     assert check_notebook(path, tmp_path, tmp_path / "tables") == ([], 1)
 
 
+def test_tables_of_another_scale_have_no_prose(study, tmp_path, capsys):
+    """What the notebooks say is of laptop scale, unless others are named."""
+    put_notebook(tmp_path / "notebooks" / "01_a.ipynb", "The teacher has 0.9.")
+    assert study(capsys)[0] == 1
+    assert study(capsys, "--scale", "paper") == (0, ["check: 2 tables as committed"])
+    assert study(capsys, "--scale", "paper", "--notebooks", str(tmp_path / "notebooks"))[0] == 1
+    put_table(tmp_path / "regenerated" / "main.csv", MAIN.replace("0.2", "0.3"))
+    assert study(capsys, "--scale", "paper")[0] == 1
+
+
 def test_readme(study, tmp_path, capsys):
     (tmp_path / "README.md").write_text("## Run it\n\nIn 7.77 s.\n\n## Results\n\n0.208 with 0.5 of [it](a/0.9.md).\n\n"
                                         "```\n0.99\n```\n")

@@ -169,17 +169,21 @@ def unpack_committed(root: Path, scale: str, to: Path) -> Path:
     return to / "figures" / scale
 
 
-def check(root: Path, committed: Path, regenerated: Path, notebooks: Path,
+def check(root: Path, committed: Path, regenerated: Path, notebooks: Path | None,
           without: Collection[str] = ()) -> tuple[list[str], str]:
-    """All faults, and what is to be said where there is none."""
+    """All faults, and what is to be said where there is none. notebooks: None for no prose."""
     faults, n_tables, moved = check_tables(committed, regenerated, without)
-    prose = [check_notebook(path, root, committed) for path in sorted(notebooks.glob("[0-9]*.ipynb"))]
-    if not n_tables or not prose:
-        raise CheckError(f"no tables in {committed}" if not n_tables else f"no notebooks in {notebooks}")
-    prose.append(check_readme(root, committed))
+    if not n_tables:
+        raise CheckError(f"no tables in {committed}")
+    prose = [check_notebook(path, root, committed) for path in sorted(notebooks.glob("[0-9]*.ipynb"))
+             ] if notebooks else []
+    if notebooks and not prose:
+        raise CheckError(f"no notebooks in {notebooks}")
+    prose += [check_readme(root, committed)] if notebooks else []
     within = f" ({moved} of them not to the digit, but within the spread of the seeds)" if moved else ""
     return (faults + [line for lines, _ in prose for line in lines],
-            f"{n_tables} tables as committed{within}, {sum(n for _, n in prose)} numbers of the prose found")
+            f"{n_tables} tables as committed{within}"
+            + (f", {sum(n for _, n in prose)} numbers of the prose found" if prose else ""))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -189,7 +193,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--figures", type=Path, metavar="FOLDER",
                         help="the regenerated tables (default: figures/<scale>/, of $RKD_FIGURES where that is set)")
     parser.add_argument("--against", type=Path, metavar="FOLDER", help="the committed tables (default: git's HEAD)")
-    parser.add_argument("--notebooks", type=Path, metavar="FOLDER", help="whose prose to check (default: notebooks/)")
+    parser.add_argument("--notebooks", type=Path, metavar="FOLDER",
+                        help="whose prose to check (default: notebooks/, which hold what laptop scale gives)")
     parser.add_argument("--without", nargs="+", default=[], metavar="NAME",
                         help="tables that may be missing: from records, those that need models")
     parser.add_argument("--root", type=Path, default=ROOT, metavar="FOLDER", help="the checkout (default: this one)")
@@ -199,8 +204,8 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         try:
             committed = options.against or unpack_committed(root, scale, Path(folder))
-            faults, summary = check(root, committed, regenerated, options.notebooks or root / "notebooks",
-                                    options.without)
+            notebooks = options.notebooks or (root / "notebooks" if scale == "laptop" else None)
+            faults, summary = check(root, committed, regenerated, notebooks, options.without)
         except CheckError as error:
             faults, summary = [str(error)], ""
     summary = f"{len(faults)} fault{'s' * (len(faults) > 1)}" if faults else summary
