@@ -105,10 +105,11 @@ def test_parameters_are_explained(notebook):
 
 
 def test_it_starts_where_results_may_come_from_records(notebook):
-    """By ``start`` (test_redraw.py), right after the parameters; and it takes no data set's facts past the records."""
+    """By ``start`` (test_redraw.py), right after the parameters, in a cell that needs no data: only those after it may
+    be left out. And it takes no data set's facts past the records."""
     first, second, third = (cell.source for cell in code_cells(notebook)[:3])
-    assert "rkd.study.notebook import" in first and second.startswith("SCALE") and third.startswith(
-        "scale, datasets = start(SCALE)\n")
+    assert "rkd.study.notebook import" in first and second.startswith("SCALE")
+    assert third.startswith("scale, datasets = start(SCALE)") and "rkd." not in third
     assert not re.search(r"\b(SCALES|use_style|statistics)\b", "\n".join(cell.source for cell in code_cells(notebook)))
 
 

@@ -139,12 +139,16 @@ class Study:
                     raise ValueError(f"{one} and {other} have no data set and backbone in common")
                 found |= {(*place, metric, named(one), direction, named(other)):
                           stats.differences(mine[place], rivals[place], metric) for place in places}
+        if not found:
+            raise NotRecorded("no two groups of these are in the records")
         return stats.claims(found, ("dataset", "backbone", "metric", "method", "is", "than"))
 
     def swept(self, setting: str) -> pd.DataFrame:
         """Tidy rows of the groups labelled "SETTING = x" or "SETTING × x", x in the column "x" (for figures.sweep)."""
         frame = self.tidy()
         chosen = frame[frame["label"].str.startswith((f"{setting} = ", f"{setting} × "))]
+        if chosen.empty:
+            raise NotRecorded(f"no run with another {setting} is in the records")
         return chosen.assign(x=chosen["label"].str.rsplit(" ", n=1).str[-1].astype(float))
 
     def sweeps(self, settings: Iterable[str], metrics: Sequence[str]) -> pd.DataFrame:
