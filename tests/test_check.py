@@ -299,6 +299,11 @@ def test_readme(study, tmp_path, capsys):
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "benchmark.md").write_text("| 0.479 |")
     assert study(capsys)[0] == 0
+    readme = (tmp_path / "README.md").read_text()
+    for link, status in (("figures/other.md", 0), ("figures/none.md", 1), ("other.md", 1)):
+        (tmp_path / "figures" / "other.md").write_text("| 0.8765 |")
+        (tmp_path / "README.md").write_text(f"{readme}\n## More\n\nThe teacher has 0.877 [here]({link}).\n")
+        assert study(capsys)[0] == status
 
 
 @pytest.mark.parametrize("original", sorted((ROOT / "notebooks").glob("0*.ipynb")), ids=lambda path: path.name)

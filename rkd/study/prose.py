@@ -87,7 +87,9 @@ def check_notebook(path: Path, root: Path, tables: Path) -> tuple[list[str], int
 
 
 def check_readme(root: Path, tables: Path) -> tuple[list[str], int]:
-    """Faults, and how many numbers were looked for: in all tables of the scale and those of the benchmarks."""
+    """Faults, and how many numbers were looked for: in all tables of the scale, those of the benchmarks, and the files
+    in figures/ that it links to."""
+    text = "\n".join(read_texts([root / "README.md"]))
     measured = [root / "figures" / f"{name}.{kind}" for name in ("benchmark", "scaling") for kind in ("csv", "md")]
-    outputs = numbers(read_texts([*tables.glob("*.csv"), *measured]))
-    return check_prose("README.md", "\n".join(read_texts([root / "README.md"])), outputs, set())
+    linked = [root / link for link in re.findall(r"\]\((figures/[\w./-]+\.(?:csv|md))\)", text)]
+    return check_prose("README.md", text, numbers(read_texts([*tables.glob("*.csv"), *measured, *linked])), set())

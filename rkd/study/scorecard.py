@@ -7,6 +7,7 @@ claims about time, which no two computers share, over these alone.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache
 
@@ -56,27 +57,23 @@ def recorded(name: str) -> dict[str, Study]:
 
 
 def scorecard(studies: dict, claims: Sequence[Claim] = CLAIMS) -> pd.DataFrame:
-    """Rows: claim, data set, backbone, those on which all of its groups were run. Columns: "verdict" ("holds", "fails"
-    or "undecided", with ", one seed" where that is so); of the statement that decides, "difference", its 95 % interval
-    "low" to "high", "smallest" (that could have been seen) and "published", the paper's difference, where the data, the
-    division and the metric are the paper's; "p_holm", "seeds", "users" (1: of all together), "decided by", "paper",
-    "claim in words", "notebook"."""
-    found, cells = {}, {}
+    """Rows: claim, data set, backbone, those on which all of its groups were run, or enough of them to see that it
+    fails. Columns: "verdict" ("holds", "fails" or "undecided", with ", one seed" where that is so); of the statement
+    that decides, "difference", its 95 % interval "low" to "high", "smallest" (that could have been seen) and
+    "published", the paper's difference, where the data, the division and the metric are the paper's; "p_holm", "seeds",
+    "users" (1: of all together), "decided by", "paper", "claim in words", "notebook"."""
+    found, cells, asked = {}, {}, Counter()
     for claim in claims:
         study = studies[claim.study]
-        statements = statements_of(claim, study)
-        lacking = {place for statement in statements
-                   for place in planned(study, statement) - differences(study, statement).keys()}
-        for statement in statements:
+        for statement in statements_of(claim, study):
+            asked.update((claim.name, *place) for place in planned(study, statement))
             for place, values in differences(study, statement).items():
-                if place in lacking:
-                    continue
                 metric = statement[3] if isinstance(statement[3], str) else " and ".join(statement[3])
                 key = (claim.study.__name__, *place, metric, *statement[:3])
                 found[key] = values
                 cells.setdefault((claim.name, *place), {})[key] = statement
     one_of = stats.comparisons(found)
-    decided = {cell: decide({key: one_of[key] for key in keys}) for cell, keys in cells.items()}
+    decided = {cell: decide({key: one_of[key] for key in keys}, asked[cell]) for cell, keys in cells.items()}
     timed = np.array([key[3] in TIMES for key, *_ in decided.values()])
     p_holm = np.array([p for _, p, _ in decided.values()])
     for family in (timed, ~timed):
@@ -85,15 +82,19 @@ def scorecard(studies: dict, claims: Sequence[Claim] = CLAIMS) -> pd.DataFrame:
     for (cell, (key, _, word)), p in zip(decided.items(), p_holm):
         claim, one, reach = by_name[cell[0]], one_of[key], one_of[key].reach()
         dataset, backbone = cell[1:]
+        word = word if p < stats.LEVEL else "undecided"
+        if word != "fails" and len(cells[cell]) < asked[cell]:
+            continue
         rows[cell] = {
-            "verdict": (word if p < stats.LEVEL else "undecided") + ", one seed" * (one.seeds == 1),
+            "verdict": word + ", one seed" * (one.seeds == 1),
             "difference": one.difference, "low": one.difference - reach, "high": one.difference + reach,
             "smallest": one.smallest(stats.LEVEL / len(decided)),
             "published": published_difference(studies[claim.study], dataset, backbone, cells[cell][key]),
             "p_holm": p, "seeds": one.seeds, "users": one.users,
             "decided by": in_words(cells[cell][key]),
             "paper": claim.paper, "claim in words": claim.says, "notebook": cell_of(claim)}
-    return pd.DataFrame(rows).T.rename_axis(["claim", "dataset", "backbone"])
+    table = pd.DataFrame(rows).T
+    return table.rename_axis(["claim", "dataset", "backbone"]) if rows else table
 
 
 def statements_of(claim: Claim, study: Study) -> list[Statement]:
@@ -114,16 +115,16 @@ def in_words(statement: Statement) -> str:
     return f"{one}'s {metric[0]} {direction} {other}'s {metric[1]}"
 
 
-def decide(found: dict[tuple, stats.Comparison]) -> tuple[tuple, float, str]:
+def decide(found: dict[tuple, stats.Comparison], n: int) -> tuple[tuple, float, str]:
     """(the statement that decides, the claim's p-value, what it says where that is small) of a claim's statements, keys
-    whose last but one word is "above" or "below"."""
+    whose last but one word is "above" or "below"; n of them in all, of which some may not have been run."""
     p = {key: np.nan_to_num(one.p, nan=1.0) for key, one in found.items()}
     wrong = [key for key, one in found.items() if (one.difference > 0) != (key[-2] == "above")]
     if not wrong:
         key = max(p, key=p.get)
         return key, p[key], "holds"
     key = min(wrong, key=p.get)
-    return key, min(1.0, len(found) * p[key]), "fails"
+    return key, min(1.0, n * p[key]), "fails"
 
 
 def differences(study: Study, statement: Statement) -> dict[tuple[str, str], np.ndarray]:
