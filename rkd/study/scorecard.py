@@ -74,8 +74,8 @@ def scorecard(studies: dict, claims: Sequence[Claim] = CLAIMS) -> pd.DataFrame:
                 cells.setdefault((claim.name, *place), {})[key] = statement
     one_of = stats.comparisons(found)
     decided = {cell: decide({key: one_of[key] for key in keys}, asked[cell]) for cell, keys in cells.items()}
-    timed = np.array([key[3] in TIMES for key, *_ in decided.values()])
-    p_holm = np.array([p for _, p, _ in decided.values()])
+    timed = np.array([key[3] in TIMES for key, *_ in decided.values()], dtype=bool)
+    p_holm = np.array([p for _, p, _ in decided.values()], dtype=float)
     for family in (timed, ~timed):
         p_holm[family] = stats.holm(p_holm[family])
     by_name, rows = {claim.name: claim for claim in claims}, {}
