@@ -147,8 +147,8 @@ class Study:
         """Tidy rows of the groups labelled "SETTING = x" or "SETTING × x", x in the column "x" (for figures.sweep)."""
         frame = self.tidy()
         chosen = frame[frame["label"].str.startswith((f"{setting} = ", f"{setting} × "))]
-        if chosen.empty:
-            raise NotRecorded(f"no run with another {setting} is in the records")
+        if chosen["label"].nunique() < 2:
+            raise NotRecorded(f"no runs with another {setting} are in the records")
         return chosen.assign(x=chosen["label"].str.rsplit(" ", n=1).str[-1].astype(float))
 
     def sweeps(self, settings: Iterable[str], metrics: Sequence[str]) -> pd.DataFrame:
