@@ -13,6 +13,7 @@ from scipy.stats import ttest_1samp, ttest_rel
 from study_helpers import all_results, result, study_of
 
 from rkd import METHODS, Run, stats
+from rkd.kept import NotRecorded
 from rkd.methods import label_of
 from rkd.stats import holm
 from rkd.study import figures, tables
@@ -189,6 +190,9 @@ def test_sweeps_of_groups_by_hand():
     assert study.sweeps(["α", "K"], ["ndcg@10", "recall@10"]).to_dict("index") == {
         ("α", 0.25): {"ndcg@10": 0.05, "recall@10": 0.1}, ("K", 2.0): {"ndcg@10": 0.1, "recall@10": 0.2},
         ("K", 10.0): {"ndcg@10": 0.2, "recall@10": 0.4}}
+    del study.results["K = 10"]
+    with pytest.raises(NotRecorded, match="no runs with another K are in the records"):
+        study.swept("K")
 
 
 def test_what_a_run_was_given(untuned):

@@ -144,11 +144,14 @@ class Study:
         return stats.claims(found, ("dataset", "backbone", "metric", "method", "is", "than"))
 
     def swept(self, setting: str) -> pd.DataFrame:
-        """Tidy rows of the groups labelled "SETTING = x" or "SETTING × x", x in the column "x" (for figures.sweep)."""
-        frame = self.tidy()
-        chosen = frame[frame["label"].str.startswith((f"{setting} = ", f"{setting} × "))]
-        if chosen["label"].nunique() < 2:
+        """Tidy rows of the groups labelled "SETTING = x" or "SETTING × x", x in the column "x" (for figures.sweep).
+        Raises NotRecorded where records have no more than one of several."""
+        begins = (f"{setting} = ", f"{setting} × ")
+        planned, found = ([label for label in of if label.startswith(begins)] for of in (self.groups, self.results))
+        if len(found) < min(len(planned), 2):
             raise NotRecorded(f"no runs with another {setting} are in the records")
+        frame = self.tidy()
+        chosen = frame[frame["label"].isin(found)]
         return chosen.assign(x=chosen["label"].str.rsplit(" ", n=1).str[-1].astype(float))
 
     def sweeps(self, settings: Iterable[str], metrics: Sequence[str]) -> pd.DataFrame:

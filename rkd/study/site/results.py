@@ -90,7 +90,7 @@ def swept(recording: Recording, of: Callable, method: str, settings: dict[str, s
     "sweeps", metric → symbol → [{"x", "mean", "low", "high"}]; "levels", metric → {"Teacher", "Student"}. None where
     they are not recorded. settings: symbol → the setting."""
     study = recording.study(of)
-    moved = all(any(label.startswith(f"{symbol} = ") for label in study.groups) for symbol in settings)
+    moved = all(sum(label.startswith(f"{symbol} = ") for label in study.groups) > 1 for symbol in settings)
     if not moved or not {method, "teacher", "none"} <= study.groups.keys():
         return None
     tuned = dict(study.groups[method][0].settings)
