@@ -15,6 +15,7 @@ from ..run import Run
 from ..schedule import compute
 from ..store import Result
 
+NAMED = 12  # of groups that records lack, at most
 MARK = "†"  # in tables: certainly another than the method that the table's note names
 
 
@@ -39,12 +40,12 @@ class Study:
     def _recorded(self, records: Records) -> dict[str, list[Run]]:
         """The runs that records hold, and a line about the others. Raises NotRecorded where they hold none."""
         groups = {label: [run for run in group if run in records] for label, group in self.groups.items()}
-        lacking = {f"{label} ({len(group) - len(groups[label])})": None for label, group in self.groups.items()
-                   if len(group) > len(groups[label])}
         if not any(groups.values()):
             raise NotRecorded("none of its runs are in the records")
+        lacking = [f"{label} ({n})" for label, group in self.groups.items() if (n := len(group) - len(groups[label]))]
         if lacking:
-            print(f"runs that the records lack: {', '.join(lacking)}")
+            print(f"runs that the records lack: {', '.join(lacking[:NAMED])}"
+                  + f" and of {len(lacking) - NAMED} more groups" * (len(lacking) > NAMED))
         return {label: group for label, group in groups.items() if group}
 
     def __getitem__(self, label: str) -> list[Result]:
