@@ -183,16 +183,16 @@ def test_the_driver_dies(machines, tmp_path):
     """What was stored is there, and the next call computes the rest."""
     machines.worker(os.environ["RKD_CACHE"])
     driver = python("-c", "import sys; sys.path[:0] = sys.argv[2:]\nimport rkd\nfrom runs_helpers import tiny\n"
-                    "rkd.compute([tiny(seed=s, epochs=120) for s in range(12)], cluster=sys.argv[1])", machines.address,
+                    "rkd.compute([tiny(seed=s, epochs=120) for s in range(30)], cluster=sys.argv[1])", machines.address,
                     *sys.path, RKD_CACHE=os.environ["RKD_CACHE"])
-    assert driver.stdout.readline().startswith("run 1/12")
+    assert driver.stdout.readline().startswith("run 1/30")
     driver.kill()
     driver.communicate()
     stored = len(files())
     assert stored >= 1
     lines = []
-    results = compute([tiny(seed=s, epochs=120) for s in range(12)], log=lines.append, cluster=machines.address)
-    assert len(results) == 12 and 12 - stored >= len(lines) >= 1
+    results = compute([tiny(seed=s, epochs=120) for s in range(30)], log=lines.append, cluster=machines.address)
+    assert len(results) == 30 and 30 - stored >= len(lines) >= 1
 
 
 def test_a_worker_of_other_code_is_refused(machines, tmp_path):
