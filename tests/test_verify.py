@@ -108,6 +108,10 @@ def test_on_another_processor_within_the_spread_of_the_seeds(folder):
             outcome = verifying._compared(records, was, new)
             assert not bits_compare(was, new) and outcome.same == same and value in outcome.word
             assert outcome.word.startswith("within the spread of the seeds" if same else "differs (recall@10")
+    shares = [pd.Series([values[run] for run in pair]) for pair in (RUNS[:2], RUNS[2:4])]
+    share = sum((pair.std() / pair.mean()) ** 2 for pair in shares) / 2
+    world = records.result(RUNS[-1])  # of which there is one seed
+    assert spreads(records, world)["recall@10"] == pytest.approx(world.metrics["recall@10"] * share ** 0.5)
     on_gpu = replace(was, provenance=was.provenance | {"device": "cuda (x)"})
     assert not bits_compare(on_gpu, on_gpu)  # there the same run need not give the same bits
 

@@ -82,16 +82,25 @@ def _compared(records: Records, old: Recorded, new: Result) -> Outcome:
 
 
 def spreads(records: Records, of: Recorded) -> dict[str, float]:
-    """Metric → standard deviation over seeds on a recorded run's data, pooled over the runs there; 0 where none has a
-    second seed."""
+    """Metric → standard deviation over seeds on a recorded run's data, pooled over the runs there. Where none has a
+    second seed, as in a synthetic world, the share of the mean that it is on all other data; 0 where there is none
+    either."""
     groups = {}
     for row in records.rows.values():
-        if json.loads(row["provenance"])["fingerprint"] == of.provenance["fingerprint"]:
-            spec = json.loads(row["run"]) | {"seed": None}
-            groups.setdefault(json.dumps(spec, sort_keys=True), []).append(json.loads(row["metrics"]))
-    several = [group for group in groups.values() if len(group) > 1]
-    return {name: sqrt(np.mean([np.var([metrics[name] for metrics in group], ddof=1) for group in several]))
-            if several else 0.0 for name in METRICS}
+        spec = json.loads(row["run"]) | {"seed": None}
+        group = json.loads(row["provenance"])["fingerprint"], json.dumps(spec, sort_keys=True)
+        groups.setdefault(group, []).append(json.loads(row["metrics"]))
+    several = {group: found for group, found in groups.items() if len(found) > 1}
+    here = [found for (data, _), found in several.items() if data == of.provenance["fingerprint"]]
+
+    def pooled(name, found, scale):
+        values = [[metrics[name] for metrics in group] for group in found]
+        return sqrt(np.mean([np.var(group, ddof=1) / scale(group) ** 2 for group in values])) if values else 0.0
+
+    if here:
+        return {name: pooled(name, here, lambda group: 1.0) for name in METRICS}
+    return {name: of.metrics[name] * pooled(name, several.values(), lambda group: max(np.mean(group), 1e-9))
+            for name in METRICS}
 
 
 def adopt(records: Records, n: int, seed: int, jobs: int | None = None, device: str = "auto", log=print) -> bool:
