@@ -175,11 +175,12 @@ def check(root: Path, committed: Path, regenerated: Path, notebooks: Path | None
     faults, n_tables, moved = check_tables(committed, regenerated, without)
     if not n_tables:
         raise CheckError(f"no tables in {committed}")
-    prose = [check_notebook(path, root, committed) for path in sorted(notebooks.glob("[0-9]*.ipynb"))
-             ] if notebooks else []
-    if notebooks and not prose:
-        raise CheckError(f"no notebooks in {notebooks}")
-    prose += [check_readme(root, committed)] if notebooks else []
+    prose = []
+    if notebooks:
+        prose = [check_notebook(path, root, committed) for path in sorted(notebooks.glob("[0-9]*.ipynb"))]
+        if not prose:
+            raise CheckError(f"no notebooks in {notebooks}")
+        prose.append(check_readme(root, committed))
     within = f" ({moved} of them not to the digit, but within the spread of the seeds)" if moved else ""
     return (faults + [line for lines, _ in prose for line in lines],
             f"{n_tables} tables as committed{within}"

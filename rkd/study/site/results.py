@@ -32,11 +32,10 @@ class Recording:
 
     def __init__(self, name: str, folder: Path):
         self.name, self.scale, self.records = name, SCALES[name], Records(folder)
-        self.recorded = {*self.records.runs}
         self.datasets = [dataset for dataset in self.scale.datasets if dataset in self.records.facts]
 
     def of(self, runs: Sequence[Run]) -> list[Recorded]:
-        return [self.records.result(run) for run in runs if run in self.recorded]
+        return [self.records.result(run) for run in runs if run in self.records]
 
     def study(self, of: Callable[[Scale, Sequence[str]], Study]) -> Study:
         """A study of the papers, its groups those of which anything is recorded."""
