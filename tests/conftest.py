@@ -1,6 +1,7 @@
 """What several test files use: a device, a small data set with awkward corners, a teacher and a student for it, a
 cache of each test's own, and files of named data sets with the facts that they are checked against."""
 
+import sys
 import tempfile
 from contextlib import nullcontext
 from dataclasses import replace
@@ -36,6 +37,14 @@ def numeric_gradient(f, x, step=1e-6):
         shift[index] = step
         gradient[index] = (f(x + shift) - f(x - shift)) / (2 * step)
     return gradient
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    """No figure is left open."""
+    yield
+    if pyplot := sys.modules.get("matplotlib.pyplot"):  # only where a test has drawn
+        pyplot.close("all")
 
 
 @pytest.fixture(params=DEVICES)

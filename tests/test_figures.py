@@ -5,20 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib import pyplot
 from matplotlib.collections import PathCollection
 from scipy.stats import ttest_1samp
 from study_helpers import all_results, result, study_of
 
 from rkd.study import figures
 from rkd.study.papers import unkd, unkd_figures
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    """No figure is left open."""
-    yield
-    pyplot.close("all")
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from matplotlib import pyplot
 
 import rkd
 from rkd import compress, stats, tune
@@ -18,13 +17,6 @@ from rkd.study.papers import both, frontier, frontier_figures, mkd
 from rkd.study.papers.frontier import BUDGETS, FRONTS, METRICS, Point, chosen, claims, decisions, point, table
 from rkd.study.scales import SCALES
 from rkd.tuned import searched_as, tuned
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    """No figure is left open."""
-    yield
-    pyplot.close("all")
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib import pyplot
 from matplotlib.figure import Figure
 from scipy.stats import ttest_1samp
 from study_helpers import all_results, result, study_of
@@ -17,13 +16,6 @@ from rkd.study.figures import looks
 from rkd.study.papers import both, mkd, unkd
 from rkd.study.scales import SCALES
 from rkd.study.study import MARK, Study
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    """No figure is left open."""
-    yield
-    pyplot.close("all")
 
 
 class Own(OnLists):

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib import pyplot
 from runs_helpers import files, tiny
 from scipy.stats import ttest_1samp, ttest_rel
 from study_helpers import all_results, result, study_of
@@ -20,13 +19,6 @@ from rkd.study import figures, tables
 from rkd.study.papers import unkd, unkd_figures
 from rkd.study.provenance import provenance_of
 from rkd.study.study import Study, as_tuned, named
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    """No figure is left open."""
-    yield
-    pyplot.close("all")
 
 
 @pytest.fixture

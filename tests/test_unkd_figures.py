@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from matplotlib import pyplot
 from matplotlib.figure import Figure
 from runs_helpers import computed
 from scipy.stats import spearmanr, ttest_rel
@@ -17,14 +16,6 @@ from rkd.datasets.synthetic import probe, world
 from rkd.stats import verdicts
 from rkd.study.papers import unkd, unkd_figures, worlds
 from rkd.study.study import Study
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    """No figure is left open."""
-    yield
-    pyplot.close("all")
-
 
 # --------------------------------------------------------------------------------------------------------------- worlds
 
